@@ -1,0 +1,1 @@
+//! What a person writes, validated whole: every problem at once, then trusted types.

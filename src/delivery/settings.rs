@@ -1,0 +1,81 @@
+//! What a task is told to do, already validated.
+
+use crate::time::Millis;
+
+/// Which records must run one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ordering {
+    /// All records of a partition.
+    Partition,
+    /// All records of one key in a partition; a record without a key stands alone.
+    Key,
+    /// None.
+    None,
+}
+
+/// What happens when a record has used up its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnExhausted {
+    /// It becomes a dead letter.
+    DeadLetter,
+    /// Its lane waits for an operator.
+    Block,
+}
+
+/// How much goes into one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// Records, at least 1.
+    pub max_records: usize,
+    /// Bytes of keys, values and headers; a record larger than this travels alone.
+    pub max_bytes: usize,
+    /// How long a batch that is not full waits for more.
+    pub linger: Millis,
+}
+
+/// How often, and with which waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Calls that may carry a record before it is given up or its batch halved, at least 1.
+    pub max_attempts: u32,
+    /// The bound of the first wait; it doubles.
+    pub initial_backoff: Millis,
+    /// The bound of every wait.
+    pub max_backoff: Millis,
+    /// A record older than this is given up at its next failure.
+    pub max_age: Option<Millis>,
+}
+
+/// How many records may be given up in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardSettings {
+    /// For failed attempts.
+    pub failed: u32,
+    /// For data that was refused.
+    pub refused: u32,
+}
+
+/// What a task is told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSettings {
+    /// Which records must run one after another.
+    pub ordering: Ordering,
+    /// How much goes into one call.
+    pub batch: BatchSettings,
+    /// Calls on the wire at once, at least 1.
+    pub max_in_flight: usize,
+    /// Bytes held at once: records, requests, results.
+    pub in_flight_bytes: usize,
+    /// How often, and with which waits.
+    pub retry: RetrySettings,
+    /// What happens when the attempts are used up.
+    pub on_exhausted: OnExhausted,
+    /// How many records may be given up in a row.
+    pub guard: GuardSettings,
+    /// How long calls on the wire and results on their way have when a partition is taken away.
+    pub drain_timeout: Millis,
+    /// False: records go to the sinks as they are.
+    pub has_function: bool,
+    /// How many sinks there are.
+    pub sinks: usize,
+}

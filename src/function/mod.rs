@@ -1,0 +1,1 @@
+//! The function client: contracts, the HTTP call, and what its answer means.

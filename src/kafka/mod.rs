@@ -1,0 +1,1 @@
+//! The Kafka edge: poll thread and rebalances, producer, admin, embedded broker.

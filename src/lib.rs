@@ -1,0 +1,23 @@
+//! fnbridge attaches a function to a Kafka topic.
+//!
+//! The modules stand in reading order: each may use those above it, never those below.
+
+pub mod telemetry;
+
+pub mod kafka;
+
+pub mod convert;
+
+pub mod function;
+
+pub mod sink;
+
+pub mod deadletter;
+
+pub mod pipeline;
+
+pub mod config;
+
+pub mod cli;
+
+pub use fnbridge_delivery as delivery;

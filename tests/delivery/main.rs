@@ -1,0 +1,1 @@
+//! The delivery core against a naive model.
