@@ -4,6 +4,10 @@
 
 pub mod telemetry;
 
+pub mod json;
+
+pub mod http;
+
 pub mod kafka;
 
 pub mod convert;
