@@ -1,1 +1,3 @@
 //! The Kafka edge: poll thread and rebalances, producer, admin, embedded broker.
+
+pub mod embedded;
