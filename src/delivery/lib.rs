@@ -1,11 +1,23 @@
 //! The delivery rules: what is called when, what is retried, what is settled, what is committed.
 //!
-//! Nothing here has a clock, does IO, waits, rolls dice or logs. A [`Task`](event) is handed an [`event::Event`] and the
+//! Nothing here has a clock, does IO, waits, rolls dice or logs. A [`Task`] is handed an [`event::Event`] and the
 //! time, and asks for [`event::Effect`]s.
 
 pub mod answer;
+mod breaker;
+mod concurrency;
 pub mod event;
+mod guard;
 pub mod identity;
+mod lane;
+pub mod memo;
+mod offsets;
+mod partition;
 pub mod record;
+pub mod retry;
 pub mod settings;
+mod task;
 pub mod time;
+mod work;
+
+pub use task::Task;

@@ -1,0 +1,290 @@
+//! The memo: what a task writes beside a committed offset, as Kafka's offset metadata.
+//!
+//! `fnb1.` and base64url of: ordering, running totals by disposition, failed records that stand alone, failed batches
+//! with their boundaries, records settled ahead of the offset; then a CRC-32 of all this and of the offset itself, so
+//! that a memo beside an offset that somebody moved is not believed. Numbers are LEB128.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::offsets::{put_offsets, put_varint, take_offsets, take_varint, worst_bytes};
+use crate::settings::Ordering;
+
+/// The longest memo, in characters: Kafka's default for `offset.metadata.max.bytes` is 4,096.
+pub const MAX_CHARS: usize = 4000;
+
+const PREFIX: &str = "fnb1.";
+const CHECKSUM_BYTES: usize = 4;
+/// What fits between prefix and checksum once base64 has taken its third.
+const MAX_BODY_BYTES: usize = (MAX_CHARS - PREFIX.len()) / 4 * 3 - CHECKSUM_BYTES;
+/// Ordering, six totals and three counts, at their longest.
+const FIXED_BYTES: usize = 1 + 6 * 9 + 3 * 3;
+
+/// What stands beside a committed offset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memo {
+    /// The ordering that the boundaries were cut under.
+    pub ordering: Option<Ordering>,
+    /// Records by disposition since the pipeline first ran, in [`crate::answer::Disposition::ALL`]'s order.
+    pub totals: [u64; 6],
+    /// Batches that were called and are not settled, in the order in which they are to be called.
+    pub batches: Vec<MemoBatch>,
+    /// Offsets settled ahead of the committed one, ascending.
+    pub settled: Vec<i64>,
+}
+
+/// A batch that was called and is not settled: its parts, in the order in which they are to be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoBatch {
+    /// One part if the batch was never halved.
+    pub parts: Vec<MemoPart>,
+}
+
+/// Records that go into one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoPart {
+    /// Failed attempts that carried them.
+    pub attempts: u32,
+    /// They came out of a halving because the attempts were used up.
+    pub split: bool,
+    /// The one record has failed since it stands alone.
+    pub failed_alone: bool,
+    /// Ascending.
+    pub offsets: Vec<i64>,
+}
+
+impl MemoPart {
+    fn mark(&self) -> u64 {
+        u64::from(self.attempts) << 2 | u64::from(self.failed_alone) << 1 | u64::from(self.split)
+    }
+
+    fn from_mark(mark: u64, offsets: Vec<i64>) -> Option<MemoPart> {
+        let attempts = u32::try_from(mark >> 2).ok()?;
+        Some(MemoPart {
+            attempts,
+            split: mark & 1 == 1,
+            failed_alone: mark & 2 == 2,
+            offsets,
+        })
+    }
+}
+
+impl Memo {
+    /// Writes the memo for the committed offset `base`. Every offset in it is at or above `base`.
+    pub fn encode(&self, base: i64) -> String {
+        let mut body = Vec::with_capacity(128);
+        body.push(ordering_byte(self.ordering));
+        self.totals.iter().for_each(|total| put_varint(&mut body, *total));
+        let (alone, batches): (Vec<_>, Vec<_>) = self.batches.iter().partition(|b| b.stands_alone());
+        let mut alone: Vec<&MemoPart> = alone.into_iter().map(|b| &b.parts[0]).collect();
+        alone.sort_by_key(|p| p.offsets[0]);
+        put_varint(&mut body, alone.len() as u64);
+        let mut next = base;
+        for part in alone {
+            put_varint(&mut body, (part.offsets[0] - next) as u64);
+            put_varint(&mut body, part.mark());
+            next = part.offsets[0];
+        }
+        put_varint(&mut body, batches.len() as u64);
+        for batch in batches {
+            put_varint(&mut body, batch.parts.len() as u64);
+            for part in &batch.parts {
+                put_varint(&mut body, part.mark());
+                put_offsets(&mut body, base, &part.offsets);
+            }
+        }
+        put_offsets(&mut body, base, &self.settled);
+        let checksum = checksum(&body, base);
+        body.extend_from_slice(&checksum);
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&body))
+    }
+
+    /// Reads a memo that stands beside the committed offset `base`.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence: another version, a wrong checksum, a body that is cut short.
+    pub fn decode(text: &str, base: i64) -> Result<Memo, String> {
+        let Some(encoded) = text.strip_prefix(PREFIX) else {
+            return Err(format!(
+                "it does not begin with `{PREFIX}`, the version that this worker writes"
+            ));
+        };
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map_err(|e| format!("it is not base64url: {e}"))?;
+        let Some((body, found)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
+            return Err("it is shorter than its checksum".into());
+        };
+        if *found != checksum(body, base) {
+            return Err(format!("its checksum does not match offset {base}"));
+        }
+        decode_body(&mut &*body, base).ok_or_else(|| "its body is cut short".into())
+    }
+}
+
+impl MemoBatch {
+    /// A record that stands alone, with its attempts. It gets one more call at most, where they are used up.
+    pub(crate) fn alone(offset: i64, attempts: u32) -> MemoBatch {
+        MemoBatch {
+            parts: vec![MemoPart {
+                attempts,
+                split: false,
+                failed_alone: false,
+                offsets: vec![offset],
+            }],
+        }
+    }
+
+    fn stands_alone(&self) -> bool {
+        self.parts.len() == 1 && self.parts[0].offsets.len() == 1
+    }
+}
+
+/// An upper bound on what a batch may come to take in the memo, whatever becomes of it: halved to the last record, or
+/// scattered by `retry` verdicts into [`crate::work::MAX_RETRY_GROUPS`] groups.
+pub(crate) fn worst_batch_bytes(records: usize, span: usize) -> usize {
+    if records == 1 {
+        return 4;
+    }
+    let parts = crate::work::MAX_RETRY_GROUPS.min(records) + records.ilog2() as usize + 2;
+    let split = 2 * records + (span * parts + records) / 128;
+    4 + parts * 6 + split.min(parts * span.div_ceil(8))
+}
+
+/// Whether a memo with batches that may take `batch_bytes` fits, when any of `records` records within `span` of the
+/// committed offset may be settled ahead.
+pub(crate) fn fits(batch_bytes: usize, records: usize, span: usize) -> bool {
+    FIXED_BYTES + batch_bytes + span / 128 + worst_bytes(records, span) <= MAX_BODY_BYTES
+}
+
+fn decode_body(bytes: &mut &[u8], base: i64) -> Option<Memo> {
+    let (&ordering, rest) = bytes.split_first()?;
+    *bytes = rest;
+    let mut memo = Memo {
+        ordering: byte_ordering(ordering)?,
+        ..Memo::default()
+    };
+    for total in &mut memo.totals {
+        *total = take_varint(bytes)?;
+    }
+    let mut next = base;
+    for _ in 0..take_varint(bytes)? {
+        next = next.checked_add(i64::try_from(take_varint(bytes)?).ok()?)?;
+        let part = MemoPart::from_mark(take_varint(bytes)?, vec![next])?;
+        memo.batches.push(MemoBatch { parts: vec![part] });
+    }
+    for _ in 0..take_varint(bytes)? {
+        let mut parts = Vec::new();
+        for _ in 0..take_varint(bytes)? {
+            let mark = take_varint(bytes)?;
+            parts.push(MemoPart::from_mark(mark, take_offsets(bytes, base)?)?);
+        }
+        memo.batches.push(MemoBatch { parts });
+    }
+    memo.settled = take_offsets(bytes, base)?;
+    bytes.is_empty().then_some(memo)
+}
+
+fn checksum(body: &[u8], base: i64) -> [u8; CHECKSUM_BYTES] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(body);
+    hasher.update(&base.to_le_bytes());
+    hasher.finalize().to_le_bytes()
+}
+
+fn ordering_byte(ordering: Option<Ordering>) -> u8 {
+    match ordering {
+        None => 0,
+        Some(Ordering::Partition) => 1,
+        Some(Ordering::Key) => 2,
+        Some(Ordering::None) => 3,
+    }
+}
+
+fn byte_ordering(byte: u8) -> Option<Option<Ordering>> {
+    match byte {
+        0 => Some(None),
+        1 => Some(Some(Ordering::Partition)),
+        2 => Some(Some(Ordering::Key)),
+        3 => Some(Some(Ordering::None)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Memo {
+        Memo {
+            ordering: Some(Ordering::Key),
+            totals: [1, 2, 3, 400, 5, 6],
+            batches: vec![
+                MemoBatch {
+                    parts: vec![MemoPart {
+                        attempts: 3,
+                        split: true,
+                        failed_alone: true,
+                        offsets: vec![107],
+                    }],
+                },
+                MemoBatch {
+                    parts: vec![
+                        MemoPart {
+                            attempts: 5,
+                            split: true,
+                            failed_alone: false,
+                            offsets: vec![100, 101],
+                        },
+                        MemoPart {
+                            attempts: 5,
+                            split: true,
+                            failed_alone: false,
+                            offsets: vec![103, 109],
+                        },
+                    ],
+                },
+            ],
+            settled: vec![102, 104, 105],
+        }
+    }
+
+    #[test]
+    fn a_memo_comes_back_as_it_was_written() {
+        let text = sample().encode(100);
+        assert!(text.is_ascii());
+        assert_eq!(Memo::decode(&text, 100), Ok(sample()));
+    }
+
+    #[test]
+    fn a_memo_beside_another_offset_is_not_believed() {
+        let text = sample().encode(100);
+        assert!(Memo::decode(&text, 99).unwrap_err().contains("checksum"));
+    }
+
+    #[test]
+    fn ten_thousand_scattered_offsets_fit() {
+        let settled: Vec<i64> = (0..20_000)
+            .filter(|o| (o * 7919) % 2 == 0 || o % 3 == 0)
+            .take(10_000)
+            .collect();
+        let memo = Memo {
+            settled,
+            ..Memo::default()
+        };
+        assert!(memo.encode(0).len() <= MAX_CHARS);
+    }
+
+    proptest! {
+        #[test]
+        fn a_truncated_or_altered_memo_is_refused(cut in 0usize..40, flip in 0usize..40) {
+            let text = sample().encode(100);
+            prop_assume!(cut < text.len() && flip < text.len());
+            prop_assert!(Memo::decode(&text[..cut], 100).is_err());
+            let mut altered = text.into_bytes();
+            altered[flip] = if altered[flip] == b'A' { b'B' } else { b'A' };
+            prop_assert_ne!(Memo::decode(std::str::from_utf8(&altered).unwrap(), 100), Ok(sample()));
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! One assigned partition: its records from arrival to settlement, its lanes, its batches, and what to commit.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::answer::Disposition;
+use crate::event::{Admission, Assignment, PartitionView};
+use crate::lane::{LaneRef, Lanes};
+use crate::memo::{self, Memo, MemoBatch, MemoPart};
+use crate::record::{Output, Record, TopicPartition};
+use crate::settings::{Ordering, TaskSettings};
+use crate::time::{Millis, Moment};
+use crate::work::{Work, WorkId};
+
+/// The number of a record in its assignment, by arrival. Offsets have gaps, these have none.
+pub(crate) type Seq = u64;
+
+/// A record between arrival and the commit that passes it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) offset: i64,
+    /// Gone once the record is settled.
+    pub(crate) record: Option<Arc<Record>>,
+    pub(crate) state: State,
+    pub(crate) lane: LaneRef,
+    pub(crate) arrived: Moment,
+    /// Failed attempts from before this assignment, where no batch knows them.
+    pub(crate) attempts: u32,
+    pub(crate) weight_bytes: usize,
+}
+
+/// Where a record is on its journey.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// For a batch to be cut.
+    Waiting,
+    /// In a batch.
+    InWork,
+    /// Answered; its results are on their way to the sinks.
+    Delivering(Box<Delivering>),
+    /// Given up; its dead letter is on its way.
+    GivenUp,
+    /// Stopped until an operator acts.
+    Blocked,
+    /// Done with, durably.
+    Settled,
+}
+
+/// A record whose results are on their way. Sinks are bits.
+#[derive(Debug)]
+pub(crate) struct Delivering {
+    pub(crate) outputs: Arc<Vec<Output>>,
+    /// Sinks that have all they are to get of this record.
+    pub(crate) stored: u64,
+    /// Sinks that have a request with this record on the wire.
+    pub(crate) sent: u64,
+    /// Results before this index have been seen to, where a sink refused one.
+    pub(crate) from: BTreeMap<u16, usize>,
+    /// Dead letters of refused results, on their way.
+    pub(crate) letters: u32,
+    /// A result of it became a dead letter.
+    pub(crate) refused: bool,
+    pub(crate) weight_bytes: usize,
+}
+
+/// What a memo left to be matched with the records that come.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) last_offset: i64,
+    pub(crate) settled: FxHashSet<i64>,
+    pub(crate) batches: Vec<MemoBatch>,
+    /// Which batch each offset belongs to.
+    pub(crate) batch_of: FxHashMap<i64, usize>,
+    /// Attempts of records whose boundaries no longer hold.
+    pub(crate) attempts: FxHashMap<i64, u32>,
+}
+
+/// The partition is being given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drain {
+    pub(crate) since: Moment,
+    pub(crate) deadline: Moment,
+    pub(crate) cut_off: bool,
+    pub(crate) commit_failed: bool,
+}
+
+/// Which commit of the partition is asked for, in flight, and done.
+#[derive(Debug, Default)]
+pub(crate) struct CommitState {
+    /// Something settled since the last commit was built.
+    pub(crate) settled: bool,
+    /// Counts up with each change of an attempt or a boundary.
+    pub(crate) version: u64,
+    /// The version in the last commit that was acked.
+    pub(crate) acked_version: u64,
+    /// The version and offset in the commit on the wire.
+    pub(crate) in_flight: Option<(u64, i64)>,
+    /// What settled is not committed again before this.
+    pub(crate) not_before: Moment,
+    /// Nothing is, since the last commit was refused.
+    pub(crate) retry_at: Moment,
+    /// Batches whose next call waits for a version to be acked.
+    pub(crate) awaiting: Vec<(u64, WorkId)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) assignment: Assignment,
+    pub(crate) source: TopicPartition,
+    pub(crate) entries: VecDeque<Entry>,
+    pub(crate) base: Seq,
+    /// The offset after the last record that arrived.
+    pub(crate) position: i64,
+    /// The last committed offset.
+    pub(crate) committed: i64,
+    pub(crate) lanes: Lanes,
+    /// Lanes a batch can be cut from, longest waiting first.
+    pub(crate) ready: VecDeque<(LaneRef, Moment)>,
+    /// Lanes whose first record the guard holds.
+    pub(crate) guarded: Vec<LaneRef>,
+    /// Records that must not be called, until their turn comes.
+    pub(crate) not_admitted: FxHashMap<Seq, Admission>,
+    pub(crate) works: BTreeMap<WorkId, Work>,
+    /// What the batches may come to take in the memo.
+    pub(crate) works_memo_bytes: usize,
+    /// Records outside batches whose attempts the memo has to keep.
+    pub(crate) spent: BTreeMap<Seq, u32>,
+    pub(crate) restored: Option<Restored>,
+    pub(crate) totals: [u64; 6],
+    pub(crate) commit: CommitState,
+    pub(crate) drain: Option<Drain>,
+    pub(crate) paused: bool,
+    pub(crate) held_bytes: usize,
+    /// Records in calls on the wire.
+    pub(crate) in_flight: usize,
+    pub(crate) calls_on_wire: usize,
+    pub(crate) items_on_wire: usize,
+    pub(crate) letters_on_wire: usize,
+    /// Where it stands among the partitions that new batches can be cut from.
+    pub(crate) fresh_since: Option<Moment>,
+    /// Until when it waits for a batch to fill.
+    pub(crate) lingers_until: Option<Moment>,
+    pub(crate) linger_over: bool,
+    pub(crate) told_waits_for_oldest: bool,
+}
+
+impl Partition {
+    /// A partition that starts at `position`, with what the memo beside it says; the error says why it says nothing.
+    pub(crate) fn assigned(
+        assignment: Assignment,
+        source: TopicPartition,
+        position: i64,
+        memo: Option<&str>,
+        ordering: Ordering,
+    ) -> (Partition, Option<String>) {
+        let (memo, unusable) = match memo
+            .filter(|text| !text.is_empty())
+            .map(|text| Memo::decode(text, position))
+        {
+            None => (Memo::default(), None),
+            Some(Ok(memo)) => (memo, None),
+            Some(Err(reason)) => (Memo::default(), Some(reason)),
+        };
+        let partition = Partition {
+            assignment,
+            source,
+            entries: VecDeque::new(),
+            base: 0,
+            position,
+            committed: position,
+            lanes: Lanes::default(),
+            ready: VecDeque::new(),
+            guarded: Vec::new(),
+            not_admitted: FxHashMap::default(),
+            works: BTreeMap::new(),
+            works_memo_bytes: 0,
+            spent: BTreeMap::new(),
+            totals: memo.totals,
+            restored: Restored::from_memo(memo, ordering),
+            commit: CommitState::default(),
+            drain: None,
+            paused: false,
+            held_bytes: 0,
+            in_flight: 0,
+            calls_on_wire: 0,
+            items_on_wire: 0,
+            letters_on_wire: 0,
+            fresh_since: None,
+            lingers_until: None,
+            linger_over: false,
+            told_waits_for_oldest: false,
+        };
+        (partition, unusable)
+    }
+
+    pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
+        self.entries.get(seq.checked_sub(self.base)? as usize)
+    }
+
+    pub(crate) fn entry_mut(&mut self, seq: Seq) -> Option<&mut Entry> {
+        self.entries.get_mut(seq.checked_sub(self.base)? as usize)
+    }
+
+    /// A record that is not settled, which every record in a batch is.
+    pub(crate) fn record(&self, seq: Seq) -> Option<&Arc<Record>> {
+        self.entry(seq)?.record.as_ref()
+    }
+
+    /// The record that the committed offset waits for.
+    pub(crate) fn oldest(&self) -> Option<&Entry> {
+        self.entries.front()
+    }
+
+    /// The offset that may be committed: of the first record that is not settled, or the next to come.
+    pub(crate) fn committable(&self) -> i64 {
+        self.oldest().map_or(self.position, |entry| entry.offset)
+    }
+
+    /// The last record of the window that a batch of records up to `seq` would open: how many records, what span.
+    pub(crate) fn window_to(&self, seq: Seq) -> (usize, usize) {
+        let span = self.entry(seq).map_or(0, |entry| entry.offset - self.committable() + 1);
+        ((seq - self.base + 1) as usize, span as usize)
+    }
+
+    /// The record's lane is free again where no record of it is in a batch any more.
+    pub(crate) fn left_work(&mut self, seq: Seq, now: Moment) {
+        let Some(LaneRef::Shared(slot)) = self.entry(seq).map(|entry| entry.lane) else {
+            return;
+        };
+        if let Some(lane) = self.lanes.get_mut(slot) {
+            lane.in_work = lane.in_work.saturating_sub(1);
+        }
+        self.make_ready(slot, now);
+    }
+
+    /// Puts a lane that a batch can be cut from among the ready ones.
+    pub(crate) fn make_ready(&mut self, slot: u32, now: Moment) {
+        if let Some(lane) = self.lanes.get_mut(slot).filter(|lane| lane.is_free() && !lane.queued) {
+            lane.queued = true;
+            lane.ready_since = now;
+            self.ready.push_back((LaneRef::Shared(slot), now));
+        }
+    }
+
+    pub(crate) fn remove_work(&mut self, id: WorkId) {
+        if let Some(work) = self.works.remove(&id) {
+            self.works_memo_bytes -= work.memo_bytes;
+        }
+    }
+
+    /// Marks that a batch changed: its next call waits until a commit carries the change.
+    pub(crate) fn changed(&mut self, id: WorkId) {
+        self.commit.version += 1;
+        if let Some(work) = self.works.get_mut(&id) {
+            work.remembered = true;
+            self.commit.awaiting.retain(|(_, waiting)| *waiting != id);
+            self.commit.awaiting.push((self.commit.version, id));
+        }
+    }
+
+    /// Settles a record. Returns the bytes that it held.
+    pub(crate) fn settle(&mut self, seq: Seq, disposition: Disposition) -> usize {
+        let Some(entry) = self.entry_mut(seq) else { return 0 };
+        let mut freed = entry.weight_bytes;
+        if let State::Delivering(delivering) = &entry.state {
+            freed += delivering.weight_bytes;
+        }
+        debug_assert!(!matches!(entry.state, State::Settled), "a record is settled once");
+        (entry.state, entry.record) = (State::Settled, None);
+        let lane = entry.lane;
+        self.totals[disposition as usize] += 1;
+        self.held_bytes -= freed;
+        self.spent.remove(&seq);
+        self.commit.settled = true;
+        if let LaneRef::Shared(slot) = lane {
+            self.leave_lane(slot);
+        }
+        self.pass_settled();
+        freed
+    }
+
+    /// Lets go of what is settled at the front.
+    pub(crate) fn pass_settled(&mut self) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| matches!(entry.state, State::Settled))
+        {
+            self.entries.pop_front();
+            self.base += 1;
+            self.told_waits_for_oldest = false;
+        }
+    }
+
+    fn leave_lane(&mut self, slot: u32) {
+        let (entries, base) = (&self.entries, self.base);
+        let settled = |seq: &Seq| {
+            entries
+                .get((seq.wrapping_sub(base)) as usize)
+                .is_none_or(|entry| matches!(entry.state, State::Settled))
+        };
+        if let Some(lane) = self.lanes.get_mut(slot) {
+            while lane.order.front().is_some_and(settled) {
+                lane.order.pop_front();
+                lane.passed += 1;
+            }
+        }
+        self.lanes.close_if_empty(slot);
+    }
+
+    /// What is to stand beside the offset of [`Partition::committable`].
+    pub(crate) fn memo(&self, settings: &TaskSettings) -> String {
+        let base = self.committable();
+        let mut batches: Vec<MemoBatch> = self
+            .works
+            .values()
+            .filter(|work| work.remembered)
+            .map(|work| self.memo_batch(work))
+            .collect();
+        batches.retain(|batch| !batch.parts.is_empty());
+        let alone = self
+            .spent
+            .iter()
+            .filter_map(|(seq, attempts)| Some(MemoBatch::alone(self.entry(*seq)?.offset, *attempts)));
+        batches.extend(alone);
+        let ahead = self
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.state, State::Settled));
+        let mut settled: Vec<i64> = ahead.map(|entry| entry.offset).collect();
+        self.carry_restored(&mut batches, &mut settled);
+        let memo = Memo {
+            ordering: Some(settings.ordering),
+            totals: self.totals,
+            batches,
+            settled,
+        };
+        let text = memo.encode(base);
+        debug_assert!(text.len() <= memo::MAX_CHARS, "a memo of {} characters", text.len());
+        text
+    }
+
+    fn memo_batch(&self, work: &Work) -> MemoBatch {
+        let parts = work.parts.iter().map(|part| {
+            let mut offsets: Vec<i64> = part
+                .seqs
+                .iter()
+                .filter_map(|seq| Some(self.entry(*seq)?.offset))
+                .collect();
+            offsets.sort_unstable();
+            MemoPart {
+                attempts: part.attempts,
+                split: part.split,
+                failed_alone: part.lone_failures > 0,
+                offsets,
+            }
+        });
+        MemoBatch {
+            parts: parts.filter(|part| !part.offsets.is_empty()).collect(),
+        }
+    }
+
+    /// What the last memo said of records that have not all come yet stays said.
+    fn carry_restored(&self, batches: &mut Vec<MemoBatch>, settled: &mut Vec<i64>) {
+        let Some(restored) = &self.restored else { return };
+        batches.extend(restored.batches.iter().cloned());
+        let mut ahead: Vec<i64> = restored
+            .settled
+            .iter()
+            .copied()
+            .filter(|o| *o >= self.position)
+            .collect();
+        ahead.sort_unstable();
+        settled.extend(ahead);
+        let mut alone: Vec<_> = restored
+            .attempts
+            .iter()
+            .filter(|(offset, _)| **offset >= self.position)
+            .collect();
+        alone.sort_unstable();
+        batches.extend(
+            alone
+                .into_iter()
+                .map(|(offset, attempts)| MemoBatch::alone(*offset, *attempts)),
+        );
+    }
+
+    pub(crate) fn wants_commit(&self) -> bool {
+        self.commit.settled || self.commit.version > self.commit.acked_version
+    }
+
+    pub(crate) fn on_wire(&self) -> bool {
+        self.calls_on_wire + self.items_on_wire + self.letters_on_wire > 0
+    }
+
+    pub(crate) fn view(&self) -> PartitionView {
+        let waiting = self
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.state, State::Waiting))
+            .count();
+        let unsettled = self
+            .entries
+            .iter()
+            .filter(|entry| !matches!(entry.state, State::Settled))
+            .count();
+        PartitionView {
+            assignment: self.assignment,
+            source: self.source.clone(),
+            committed: self.committed,
+            position: self.position,
+            waiting,
+            in_flight: self.in_flight,
+            unsettled,
+            held_bytes: self.held_bytes,
+            oldest_unsettled: self.oldest().map(|entry| entry.arrived),
+            oldest_unsettled_ms: self
+                .oldest()
+                .and_then(|entry| Some(entry.record.as_ref()?.timestamp_ms)),
+            paused: self.paused,
+            draining: self.drain.is_some(),
+            totals: self.totals,
+        }
+    }
+}
+
+impl Restored {
+    fn from_memo(memo: Memo, ordering: Ordering) -> Option<Restored> {
+        let offsets = |batches: &[MemoBatch]| -> Vec<(usize, i64, u32)> {
+            let parts = batches
+                .iter()
+                .enumerate()
+                .flat_map(|(at, b)| b.parts.iter().map(move |part| (at, part)));
+            parts
+                .flat_map(|(at, part)| part.offsets.iter().map(move |o| (at, *o, part.attempts)))
+                .collect()
+        };
+        let listed = offsets(&memo.batches);
+        let last_offset = listed
+            .iter()
+            .map(|(_, offset, _)| *offset)
+            .chain(memo.settled.last().copied())
+            .max()?;
+        let mut restored = Restored {
+            last_offset,
+            settled: memo.settled.into_iter().collect(),
+            batches: Vec::new(),
+            batch_of: FxHashMap::default(),
+            attempts: FxHashMap::default(),
+        };
+        if memo.ordering == Some(ordering) {
+            restored.batch_of = listed.iter().map(|(at, offset, _)| (*offset, *at)).collect();
+            restored.batches = memo.batches;
+        } else {
+            let counted = listed.iter().filter(|(_, _, attempts)| *attempts > 0);
+            restored.attempts = counted.map(|(_, offset, attempts)| (*offset, *attempts)).collect();
+        }
+        Some(restored)
+    }
+}
+
+/// Partitions in the order in which they wait.
+pub(crate) type WaitingPartitions = BTreeSet<(Moment, Assignment)>;
+
+/// How long a drain took.
+pub(crate) fn drain_took(drain: &Drain, now: Moment) -> Millis {
+    now - drain.since
+}

@@ -1,0 +1,98 @@
+//! Commits: offset and memo as one effect, one in flight, only for partitions that the task holds.
+
+use super::{COMMIT_INTERVAL, Task};
+use crate::event::{Assignment, CommitEntry, Effect, Notice};
+use crate::partition::Partition;
+use crate::time::Moment;
+
+impl Task {
+    /// Builds the next commit, if one is due and none is in flight.
+    pub(super) fn commit(&mut self, now: Moment) {
+        if self.commit_in_flight || !self.partitions.values().any(|p| self.is_due(p, now)) {
+            return;
+        }
+        let settings = &self.settings;
+        let entries: Vec<CommitEntry> = (self.partitions.values_mut())
+            .filter(|partition| partition.wants_commit() && partition.commit.retry_at <= now)
+            .map(|partition| partition.build_commit(settings, now))
+            .collect();
+        self.commit_in_flight = true;
+        self.effects.push_back(Effect::Commit(entries));
+    }
+
+    /// When the partition's commit is due, if it wants one and none is in flight.
+    pub(super) fn commit_due(&self, partition: &Partition) -> Option<Moment> {
+        (!self.commit_in_flight && partition.wants_commit()).then(|| partition.commit_due())
+    }
+
+    fn is_due(&self, partition: &Partition, now: Moment) -> bool {
+        self.commit_due(partition).is_some_and(|due| due <= now)
+    }
+
+    pub(super) fn committed(&mut self, outcomes: Vec<(Assignment, Result<(), String>)>, now: Moment) {
+        self.commit_in_flight = false;
+        for (assignment, outcome) in outcomes {
+            let Some(partition) = self.partitions.get_mut(&assignment) else {
+                self.notice(Notice::LateDiscarded { what: "commit" });
+                continue;
+            };
+            self.touched.insert(assignment);
+            let Some((version, offset)) = partition.commit.in_flight.take() else {
+                continue;
+            };
+            match outcome {
+                Ok(()) => {
+                    partition.committed = offset;
+                    partition.commit.acked_version = version;
+                    let awaiting = std::mem::take(&mut partition.commit.awaiting);
+                    let (acked, waiting) = awaiting.into_iter().partition(|(wanted, _)| *wanted <= version);
+                    partition.commit.awaiting = waiting;
+                    let acked: Vec<_> = acked;
+                    acked
+                        .into_iter()
+                        .for_each(|(_, work)| self.schedule_retry(assignment, work));
+                }
+                Err(reason) => {
+                    partition.commit.settled = true;
+                    partition.commit.retry_at = now + COMMIT_INTERVAL;
+                    if let Some(drain) = &mut partition.drain {
+                        drain.commit_failed = true;
+                    }
+                    let source = partition.source.clone();
+                    self.notice(Notice::CommitRefused { source, reason });
+                }
+            }
+        }
+    }
+}
+
+impl Partition {
+    /// A changed attempt is committed at once, since the next call waits for it; what settled, once a second.
+    fn commit_due(&self) -> Moment {
+        let urgent = self.commit.version > self.commit.acked_version || self.drained();
+        if urgent {
+            self.commit.retry_at
+        } else {
+            self.commit.not_before.max(self.commit.retry_at)
+        }
+    }
+
+    /// Being drained, and nothing on the wire: only the last commit is left.
+    pub(super) fn drained(&self) -> bool {
+        self.drain.is_some() && !self.on_wire()
+    }
+
+    fn build_commit(&mut self, settings: &crate::settings::TaskSettings, now: Moment) -> CommitEntry {
+        let (offset, memo) = (self.committable(), self.memo(settings));
+        debug_assert!(offset >= self.committed, "a committed offset never goes back");
+        self.commit.settled = false;
+        self.commit.in_flight = Some((self.commit.version, offset));
+        self.commit.not_before = now + COMMIT_INTERVAL;
+        CommitEntry {
+            assignment: self.assignment,
+            source: self.source.clone(),
+            offset,
+            memo,
+        }
+    }
+}

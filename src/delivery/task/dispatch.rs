@@ -1,0 +1,427 @@
+//! Free slots go to the lane that waited longest, new work before retries.
+
+use super::{OnWire, Task};
+use crate::answer::{Disposition, Failure};
+use crate::event::{Admission, Assignment, Call, CallId, Effect, GuardKind, Notice};
+use crate::lane::LaneRef;
+use crate::memo;
+use crate::partition::{Partition, Seq, State};
+use crate::record::Output;
+use crate::settings::BatchSettings;
+use crate::time::{Millis, Moment};
+use crate::work::{Part, WorkId};
+
+/// Records that a pipeline without a function takes up in one go.
+const PASS_THROUGH_RECORDS: usize = 1000;
+
+/// What was taken from the ready lanes of a partition.
+#[derive(Debug, Default)]
+struct Cut {
+    seqs: Vec<Seq>,
+    weight_bytes: usize,
+    attempts: u32,
+    /// Records that filter or conversion kept from the function.
+    not_admitted: Vec<Seq>,
+    /// The memo would not fit if more were taken.
+    memo_full: bool,
+    /// The guard holds a refused record.
+    guarded: Option<Seq>,
+}
+
+impl Task {
+    /// Puts a partition where batches are cut from, if one can be cut.
+    pub(super) fn refresh(&mut self, assignment: Assignment, now: Moment) {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return;
+        };
+        if partition.drain.is_some() || partition.restored.is_some() || partition.fresh_since.is_some() {
+            return;
+        }
+        let Some((_, since)) = partition.ready.front().copied() else {
+            return;
+        };
+        let full = partition.linger_over || partition.fills(&self.settings.batch);
+        let until = since + self.settings.batch.linger;
+        if let Some(old) = partition.lingers_until.take() {
+            self.schedule.lingering.remove(&(old, assignment));
+        }
+        if full || until <= now {
+            partition.fresh_since = Some(since);
+            self.schedule.fresh.insert((since, assignment));
+        } else {
+            partition.lingers_until = Some(until);
+            self.schedule.lingering.insert((until, assignment));
+        }
+    }
+
+    pub(super) fn dispatch(&mut self, now: Moment) {
+        self.promote_due(now);
+        if self.paused || self.letters.blocked() {
+            return;
+        }
+        if !self.settings.has_function {
+            return self.pass_through(now);
+        }
+        while self.calls.len() < self.concurrency.limit() && self.breaker.admits(now) {
+            let room_for_retry = self.retries_on_wire < self.concurrency.retry_limit();
+            let retry = self.schedule.retries.first().copied().filter(|_| room_for_retry);
+            let fresh = self.schedule.fresh.first().copied();
+            let next = match (fresh, retry) {
+                (Some((since, assignment)), Some((due, _, _))) if since <= due => self.cut_work(assignment, now),
+                (_, Some((due, assignment, work))) => {
+                    self.schedule.retries.remove(&(due, assignment, work));
+                    Some((assignment, work))
+                }
+                (Some((_, assignment)), None) => self.cut_work(assignment, now),
+                (None, None) => return,
+            };
+            if let Some((assignment, work)) = next
+                && !self.call(assignment, work)
+            {
+                self.schedule.retries.insert((now, assignment, work));
+                return;
+            }
+        }
+    }
+
+    fn promote_due(&mut self, now: Moment) {
+        while let Some(first) = self.schedule.waiting.first().copied().filter(|(due, _, _)| *due <= now) {
+            self.schedule.waiting.remove(&first);
+            self.schedule.retries.insert(first);
+        }
+        while let Some(first) = self
+            .schedule
+            .lingering
+            .first()
+            .copied()
+            .filter(|(until, _)| *until <= now)
+        {
+            self.schedule.lingering.remove(&first);
+            if let Some(partition) = self.partitions.get_mut(&first.1) {
+                (partition.lingers_until, partition.linger_over) = (None, true);
+                self.refresh(first.1, now);
+            }
+        }
+    }
+
+    /// Lets a batch be called again once it is due.
+    pub(super) fn schedule_retry(&mut self, assignment: Assignment, id: WorkId) {
+        let Some(partition) = self.partitions.get(&assignment).filter(|p| p.drain.is_none()) else {
+            return;
+        };
+        let Some(part) = partition
+            .works
+            .get(&id)
+            .filter(|w| w.call.is_none())
+            .and_then(|work| work.parts.front())
+        else {
+            return;
+        };
+        self.schedule.waiting.insert((part.due, assignment, id));
+    }
+
+    /// Cuts a new batch, unless nothing is left for one once filtered and refused records are seen to.
+    fn cut_work(&mut self, assignment: Assignment, now: Moment) -> Option<(Assignment, WorkId)> {
+        let cut = self.cut(assignment, self.settings.batch, now);
+        if cut.seqs.is_empty() {
+            return None;
+        }
+        let id = WorkId(self.next_work);
+        self.next_work += 1;
+        let part = Part {
+            seqs: cut.seqs,
+            attempts: cut.attempts,
+            due: now,
+            ..Part::default()
+        };
+        self.partitions
+            .get_mut(&assignment)?
+            .adopt(id, vec![part], cut.attempts > 0);
+        Some((assignment, id))
+    }
+
+    fn cut(&mut self, assignment: Assignment, limits: BatchSettings, now: Moment) -> Cut {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return Cut::default();
+        };
+        if let Some(since) = partition.fresh_since.take() {
+            self.schedule.fresh.remove(&(since, assignment));
+        }
+        partition.linger_over = false;
+        let cut = partition.cut(&limits, self.guards.refused.room());
+        if cut.memo_full && !std::mem::replace(&mut partition.told_waits_for_oldest, true) {
+            let id = partition.oldest_id();
+            self.notice(Notice::WaitsForOldest { id });
+        }
+        for seq in &cut.not_admitted {
+            self.pass_over(assignment, *seq, now);
+        }
+        if let Some(seq) = cut.guarded {
+            self.tell_refused(assignment, seq);
+        }
+        if !cut.memo_full {
+            self.refresh(assignment, now);
+        }
+        cut
+    }
+
+    /// Settles a filtered record, gives up one that can't be converted.
+    fn pass_over(&mut self, assignment: Assignment, seq: Seq, now: Moment) {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return;
+        };
+        let admission = partition.not_admitted.remove(&seq);
+        partition.lane_moved(seq, now);
+        match admission {
+            Some(Admission::Refused { stage, reason }) => {
+                self.guards.refused.count();
+                self.give_up(assignment, seq, stage, Failure::of(reason), 0, None);
+            }
+            Some(Admission::Filtered) => self.settle(assignment, seq, Disposition::Filtered),
+            Some(Admission::Pass) | None => {}
+        }
+        self.touched.insert(assignment);
+    }
+
+    fn tell_refused(&mut self, assignment: Assignment, seq: Seq) {
+        let Some(partition) = self.partitions.get(&assignment) else {
+            return;
+        };
+        let Some(Admission::Refused { reason, .. }) = partition.not_admitted.get(&seq) else {
+            return;
+        };
+        let (id, failure) = (partition.record_id(seq), Failure::of(reason.clone()));
+        self.tell_guard(GuardKind::Refused, id, failure);
+    }
+
+    /// Puts the first part of a batch on the wire, if there are bytes to spare for the request.
+    fn call(&mut self, assignment: Assignment, id: WorkId) -> bool {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return true;
+        };
+        let weigh = |seq: &Seq| partition.entry(*seq).map_or(0, |entry| entry.weight_bytes);
+        let Some(part) = partition.works.get(&id).and_then(|work| work.parts.front()) else {
+            return true;
+        };
+        let weight_bytes = part.seqs.iter().map(weigh).sum::<usize>();
+        if self.held_bytes + weight_bytes > self.settings.in_flight_bytes && !self.calls.is_empty() {
+            return false;
+        }
+        let records: Vec<_> = part
+            .seqs
+            .iter()
+            .filter_map(|seq| partition.record(*seq).cloned())
+            .collect();
+        debug_assert_eq!(records.len(), part.seqs.len(), "a record in a batch is not settled");
+        let (attempt, count) = (part.attempts + 1, records.len());
+        let call = CallId(self.next_call);
+        self.next_call += 1;
+        let probe = self.breaker.state().is_some();
+        self.breaker.probe_started();
+        let mut retry = false;
+        if let Some(work) = partition.works.get_mut(&id) {
+            retry = work.remembered;
+            debug_assert!(work.call.is_none(), "a lane has one call at a time");
+            work.call = Some(call);
+        }
+        partition.in_flight += count;
+        partition.calls_on_wire += 1;
+        self.held_bytes += weight_bytes;
+        self.retries_on_wire += usize::from(retry);
+        self.calls.insert(
+            call,
+            OnWire {
+                assignment,
+                work: id,
+                records: count,
+                weight_bytes,
+                probe,
+                retry,
+            },
+        );
+        self.effects.push_back(Effect::Call(Call {
+            id: call,
+            assignment,
+            records,
+            attempt,
+            probe,
+        }));
+        true
+    }
+
+    /// Without a function, records are their own results.
+    fn pass_through(&mut self, now: Moment) {
+        let limits = BatchSettings {
+            max_records: PASS_THROUGH_RECORDS,
+            max_bytes: usize::MAX,
+            linger: Millis::ZERO,
+        };
+        while let Some((_, assignment)) = self.schedule.fresh.first().copied() {
+            let cut = self.cut(assignment, limits, now);
+            for seq in cut.seqs {
+                let Some(partition) = self.partitions.get_mut(&assignment) else {
+                    break;
+                };
+                partition.lane_moved(seq, now);
+                let Some(record) = partition.record(seq) else { continue };
+                let outputs = vec![Output::pass_through(record)];
+                self.deliver(assignment, seq, outputs);
+            }
+        }
+    }
+}
+
+impl Partition {
+    /// A batch cut now would be as large as it may be.
+    fn fills(&self, limits: &BatchSettings) -> bool {
+        let (mut records, mut bytes) = (0, 0);
+        let waiting = self.ready.iter().flat_map(|(lane, _)| {
+            let (own, shared) = match lane {
+                LaneRef::Own(seq) => (Some(*seq), None),
+                LaneRef::Shared(slot) => (None, self.lanes.get(*slot).map(|lane| &lane.waiting)),
+            };
+            own.into_iter().chain(shared.into_iter().flatten().copied())
+        });
+        waiting
+            .map(|seq| self.entry(seq).map_or(0, |entry| entry.weight_bytes))
+            .any(|weight| {
+                (records, bytes) = (records + 1, bytes + weight);
+                records >= limits.max_records || bytes >= limits.max_bytes
+            })
+    }
+
+    /// Takes a batch from the ready lanes, longest waiting first, each lane's records in order.
+    fn cut(&mut self, limits: &BatchSettings, mut refusals: usize) -> Cut {
+        let mut cut = Cut::default();
+        while let Some((lane, since)) = self.ready.pop_front() {
+            let stopped = loop {
+                let Some(seq) = self.first_waiting(lane) else {
+                    break false;
+                };
+                match self.take(&mut cut, seq, limits, &mut refusals) {
+                    Taken::Yes => match lane {
+                        LaneRef::Own(_) => break false,
+                        LaneRef::Shared(slot) => self.pop_waiting(slot),
+                    },
+                    Taken::NoRoom => break true,
+                    Taken::Guarded => {
+                        cut.guarded = Some(seq);
+                        self.guarded.push(lane);
+                        break false;
+                    }
+                }
+            };
+            if stopped {
+                self.ready.push_front((lane, since));
+                break;
+            }
+            if let LaneRef::Shared(slot) = lane
+                && let Some(lane) = self.lanes.get_mut(slot)
+            {
+                lane.queued = false;
+            }
+        }
+        self.unqueue_taken_lane(&cut.seqs);
+        cut
+    }
+
+    fn take(&self, cut: &mut Cut, seq: Seq, limits: &BatchSettings, refusals: &mut usize) -> Taken {
+        let Some(entry) = self.entry(seq) else {
+            return Taken::Yes;
+        };
+        let (records, span) = self.window_to(seq);
+        let batch = cut.seqs.len() + 1;
+        let bytes = cut.weight_bytes + entry.weight_bytes;
+        match self.not_admitted.get(&seq) {
+            Some(Admission::Refused { .. }) if *refusals == 0 => return Taken::Guarded,
+            Some(admission) => {
+                if !memo::fits(self.memo_bytes(), records, span) {
+                    cut.memo_full = true;
+                    return Taken::NoRoom;
+                }
+                *refusals -= usize::from(*admission != Admission::Filtered);
+                cut.not_admitted.push(seq);
+                return Taken::Yes;
+            }
+            None => {}
+        }
+        if !cut.seqs.is_empty()
+            && (batch > limits.max_records || bytes > limits.max_bytes || entry.attempts != cut.attempts)
+        {
+            return Taken::NoRoom;
+        }
+        if !memo::fits(self.memo_bytes() + memo::worst_batch_bytes(batch, span), records, span) {
+            cut.memo_full = cut.seqs.is_empty();
+            return Taken::NoRoom;
+        }
+        cut.attempts = entry.attempts;
+        cut.weight_bytes = bytes;
+        cut.seqs.push(seq);
+        Taken::Yes
+    }
+
+    fn memo_bytes(&self) -> usize {
+        self.works_memo_bytes + 5 * self.spent.len()
+    }
+
+    fn first_waiting(&self, lane: LaneRef) -> Option<Seq> {
+        match lane {
+            LaneRef::Own(seq) => self
+                .entry(seq)
+                .filter(|entry| matches!(entry.state, State::Waiting))
+                .map(|_| seq),
+            LaneRef::Shared(slot) => self
+                .lanes
+                .get(slot)
+                .filter(|lane| lane.is_free())?
+                .waiting
+                .front()
+                .copied(),
+        }
+    }
+
+    fn pop_waiting(&mut self, slot: u32) {
+        if let Some(lane) = self.lanes.get_mut(slot) {
+            lane.waiting.pop_front();
+        }
+    }
+
+    /// A lane that gave records to a batch is the batch's until they have left it.
+    fn unqueue_taken_lane(&mut self, seqs: &[Seq]) {
+        let Some(LaneRef::Shared(slot)) = seqs.last().and_then(|seq| self.entry(*seq)).map(|entry| entry.lane) else {
+            return;
+        };
+        if self
+            .ready
+            .front()
+            .is_some_and(|(lane, _)| *lane == LaneRef::Shared(slot))
+        {
+            self.ready.pop_front();
+            if let Some(lane) = self.lanes.get_mut(slot) {
+                lane.queued = false;
+            }
+        }
+    }
+
+    /// A record left its lane's waiting list without a batch: the lane may be ready again.
+    pub(crate) fn lane_moved(&mut self, seq: Seq, now: Moment) {
+        if let Some(LaneRef::Shared(slot)) = self.entry(seq).map(|entry| entry.lane) {
+            self.make_ready(slot, now);
+        }
+    }
+
+    pub(crate) fn record_id(&self, seq: Seq) -> String {
+        self.entry(seq)
+            .map_or_else(String::new, |entry| format!("{}/{}", self.source, entry.offset))
+    }
+
+    pub(crate) fn oldest_id(&self) -> String {
+        self.record_id(self.base)
+    }
+}
+
+enum Taken {
+    Yes,
+    NoRoom,
+    Guarded,
+}

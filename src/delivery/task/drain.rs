@@ -1,0 +1,152 @@
+//! Giving partitions up: what is on the wire has until the deadline, everything else is let go at once.
+
+use super::Task;
+use crate::event::{Assignment, CallId, Effect, Notice};
+use crate::partition::{Drain, drain_took};
+use crate::time::Moment;
+
+impl Task {
+    pub(super) fn revoked(&mut self, assignments: &[Assignment], now: Moment) {
+        let deadline = now + self.settings.drain_timeout;
+        for assignment in assignments {
+            let Some(partition) = self.partitions.get_mut(assignment).filter(|p| p.drain.is_none()) else {
+                continue;
+            };
+            partition.drain = Some(Drain {
+                since: now,
+                deadline,
+                cut_off: false,
+                commit_failed: false,
+            });
+            self.unschedule(*assignment);
+            self.touched.insert(*assignment);
+        }
+    }
+
+    /// The partitions may be somebody else's by now: nothing of theirs is committed, what arrives for them is discarded.
+    pub(super) fn lost(&mut self, assignments: &[Assignment]) {
+        for assignment in assignments {
+            self.abandon_calls(*assignment);
+            self.forget(*assignment);
+        }
+    }
+
+    fn unschedule(&mut self, assignment: Assignment) {
+        self.schedule.waiting.retain(|(_, other, _)| *other != assignment);
+        self.schedule.retries.retain(|(_, other, _)| *other != assignment);
+        self.schedule.fresh.retain(|(_, other)| *other != assignment);
+        self.schedule.lingering.retain(|(_, other)| *other != assignment);
+    }
+
+    fn forget(&mut self, assignment: Assignment) {
+        self.unschedule(assignment);
+        self.sinks.forget(assignment);
+        self.letters.forget(assignment);
+        if let Some(partition) = self.partitions.remove(&assignment) {
+            self.held_bytes -= partition.held_bytes;
+        }
+    }
+
+    fn abandon_calls(&mut self, assignment: Assignment) {
+        let calls: Vec<CallId> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.assignment == assignment)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in calls {
+            let Some(call) = self.calls.remove(&id) else { continue };
+            self.held_bytes -= call.weight_bytes;
+            self.retries_on_wire -= usize::from(call.retry);
+            if call.probe {
+                self.breaker.probe_abandoned();
+            }
+            if let Some(partition) = self.partitions.get_mut(&assignment) {
+                partition.in_flight -= call.records;
+                partition.calls_on_wire -= 1;
+            }
+            if let Some(work) = self.work_mut(assignment, call.work) {
+                work.call = None;
+            }
+            self.effects.push_back(Effect::Abandon(id));
+        }
+    }
+
+    /// Moves each drain on: cut off at its deadline, released once nothing is on the wire and the last commit has ended.
+    pub(super) fn drain(&mut self, now: Moment) {
+        let draining: Vec<Assignment> = self
+            .partitions
+            .values()
+            .filter(|p| p.drain.is_some())
+            .map(|p| p.assignment)
+            .collect();
+        for assignment in draining {
+            self.cut_off(assignment, now);
+            self.release(assignment, now);
+        }
+    }
+
+    fn cut_off(&mut self, assignment: Assignment, now: Moment) {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return;
+        };
+        let Some(drain) = partition
+            .drain
+            .as_mut()
+            .filter(|drain| now >= drain.deadline && !drain.cut_off)
+        else {
+            return;
+        };
+        drain.cut_off = true;
+        let unacked = partition.items_on_wire + partition.letters_on_wire > 0;
+        self.abandon_calls(assignment);
+        if unacked {
+            self.effects.push_back(Effect::RecycleSinks);
+            self.send_anew();
+            self.send_letters_anew();
+            let cut_off = self.partitions.values().filter(|p| p.drain.is_some_and(|d| d.cut_off));
+            let cut_off: Vec<Assignment> = cut_off.map(|p| p.assignment).collect();
+            for assignment in cut_off {
+                self.sinks.forget(assignment);
+                self.letters.forget(assignment);
+            }
+            self.resend_letters(now);
+            self.send_results(now);
+        }
+    }
+
+    fn release(&mut self, assignment: Assignment, now: Moment) {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return;
+        };
+        let Some(drain) = partition
+            .drain
+            .filter(|_| !partition.on_wire() && partition.commit.in_flight.is_none())
+        else {
+            return;
+        };
+        partition.remember_boundaries();
+        let given_up = drain.cut_off && drain.commit_failed;
+        if partition.wants_commit() && !given_up {
+            return;
+        }
+        let source = partition.source.clone();
+        self.forget(assignment);
+        self.effects.push_back(Effect::Release(assignment));
+        self.notice(Notice::Drained {
+            source,
+            took: drain_took(&drain, now),
+            in_time: !drain.cut_off,
+        });
+    }
+}
+
+impl crate::partition::Partition {
+    /// A clean hand-over keeps the boundaries of batches whose first call the drain cut off.
+    fn remember_boundaries(&mut self) {
+        for work in self.works.values_mut().filter(|work| !work.remembered) {
+            work.remembered = true;
+            self.commit.version += 1;
+        }
+    }
+}

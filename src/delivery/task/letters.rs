@@ -1,0 +1,216 @@
+//! Dead letters: written before their records count as settled; while they can't be, the task blocks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Task;
+use crate::answer::{Disposition, Failure, Receipt, Stage};
+use crate::event::{Assignment, Effect, Letter, LetterFacts, LetterId, Notice};
+use crate::partition::{Seq, State};
+use crate::record::Record;
+use crate::retry;
+use crate::time::{Dice, Moment, Now};
+
+/// Dead letters on their way.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    letters: BTreeMap<LetterId, OnWay>,
+    next_letter: u64,
+    away: Option<Away>,
+}
+
+#[derive(Debug)]
+struct OnWay {
+    assignment: Assignment,
+    seq: Seq,
+    record: Arc<Record>,
+    facts: LetterFacts,
+    on_wire: bool,
+}
+
+/// The dead-letter topic could not be written.
+#[derive(Debug)]
+struct Away {
+    until: Moment,
+    tries: u32,
+}
+
+impl Letters {
+    /// Nothing new is called while dead letters can't be written.
+    pub(super) fn blocked(&self) -> bool {
+        self.away.is_some()
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<Moment> {
+        let waits = self.letters.values().any(|letter| !letter.on_wire) && !self.letters.values().any(|l| l.on_wire);
+        self.away.as_ref().filter(|_| waits).map(|away| away.until)
+    }
+
+    pub(super) fn forget(&mut self, assignment: Assignment) {
+        self.letters.retain(|_, letter| letter.assignment != assignment);
+        if self.letters.is_empty() {
+            self.away = None;
+        }
+    }
+}
+
+impl Task {
+    /// Gives a record up: it is settled once its dead letter stands in the topic.
+    pub(super) fn give_up(
+        &mut self,
+        assignment: Assignment,
+        seq: Seq,
+        stage: Stage,
+        failure: Failure,
+        attempts: u32,
+        first_failed_ms: Option<i64>,
+    ) {
+        let Some(entry) = self.partitions.get_mut(&assignment).and_then(|p| p.entry_mut(seq)) else {
+            return;
+        };
+        entry.state = State::GivenUp;
+        let last_failed_ms = self.unix_ms;
+        let first_failed_ms = first_failed_ms.unwrap_or(last_failed_ms);
+        let (sink, result) = (None, None);
+        let facts = LetterFacts {
+            stage,
+            failure,
+            attempts,
+            first_failed_ms,
+            last_failed_ms,
+            sink,
+            result,
+        };
+        self.write_letter(assignment, seq, facts);
+    }
+
+    pub(super) fn write_letter(&mut self, assignment: Assignment, seq: Seq, facts: LetterFacts) {
+        let Some(partition) = self.partitions.get(&assignment) else {
+            return;
+        };
+        let Some(record) = partition.record(seq).cloned() else {
+            return;
+        };
+        let (stage, reason, status) = (facts.stage, facts.failure.reason.clone(), facts.failure.status);
+        self.notice(Notice::GivenUp {
+            assignment,
+            stage,
+            id: record.id().to_string(),
+            reason,
+            status,
+        });
+        let id = self.letters.number();
+        self.letters.letters.insert(
+            id,
+            OnWay {
+                assignment,
+                seq,
+                record,
+                facts,
+                on_wire: false,
+            },
+        );
+        if !self.letters.blocked() {
+            self.send_letter(id);
+        }
+    }
+
+    fn send_letter(&mut self, id: LetterId) {
+        let Some(letter) = self.letters.letters.get_mut(&id) else {
+            return;
+        };
+        letter.on_wire = true;
+        if let Some(partition) = self.partitions.get_mut(&letter.assignment) {
+            partition.letters_on_wire += 1;
+        }
+        let (record, facts) = (letter.record.clone(), letter.facts.clone());
+        self.effects
+            .push_back(Effect::WriteLetter(Letter { id, record, facts }));
+    }
+
+    pub(super) fn letter_written(&mut self, id: LetterId, receipt: Receipt, now: Now, dice: &mut dyn Dice) {
+        let Some(letter) = self.letters.letters.get_mut(&id) else {
+            return self.notice(Notice::LateDiscarded {
+                what: "dead letter's receipt",
+            });
+        };
+        letter.on_wire = false;
+        let (assignment, seq) = (letter.assignment, letter.seq);
+        if let Some(partition) = self.partitions.get_mut(&assignment) {
+            partition.letters_on_wire -= 1;
+        }
+        self.touched.insert(assignment);
+        match receipt {
+            Receipt::Stored => {
+                self.letters.letters.remove(&id);
+                if self.letters.away.take().is_some() {
+                    self.notice(Notice::LettersBack);
+                }
+                self.letter_stored(assignment, seq);
+            }
+            Receipt::TryAgain(failure)
+            | Receipt::Away(failure)
+            | Receipt::Blocked(failure)
+            | Receipt::Refused { failure, .. } => {
+                let tries = self.letters.away.as_ref().map_or(0, |away| away.tries) + 1;
+                let until = now.at + retry::probe_wait(&self.settings.retry, tries, dice);
+                if self.letters.away.replace(Away { until, tries }).is_none() {
+                    self.notice(Notice::LettersBlocked { failure });
+                }
+            }
+        }
+    }
+
+    fn letter_stored(&mut self, assignment: Assignment, seq: Seq) {
+        match self.delivering(assignment, seq) {
+            Some(delivering) => {
+                delivering.letters -= 1;
+                self.settle_if_delivered(assignment, seq);
+            }
+            None => self.settle(assignment, seq, Disposition::DeadLettered),
+        }
+    }
+
+    /// Asks with one letter whether the topic can be written again; once it can, the others follow.
+    pub(super) fn resend_letters(&mut self, now: Moment) {
+        let waiting: Vec<LetterId> = self
+            .letters
+            .letters
+            .iter()
+            .filter(|(_, letter)| !letter.on_wire)
+            .map(|(id, _)| *id)
+            .collect();
+        let on_wire = waiting.len() < self.letters.letters.len();
+        match &self.letters.away {
+            None => waiting.into_iter().for_each(|id| self.send_letter(id)),
+            Some(away) if now >= away.until && !on_wire => {
+                if let Some(id) = waiting.first() {
+                    self.send_letter(*id);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The producer was closed: letters on their way are sent anew, under new numbers, so that what the old producer
+    /// still says of them finds nothing.
+    pub(super) fn send_letters_anew(&mut self) {
+        for (_, mut letter) in std::mem::take(&mut self.letters.letters) {
+            if letter.on_wire
+                && let Some(partition) = self.partitions.get_mut(&letter.assignment)
+            {
+                partition.letters_on_wire -= 1;
+            }
+            letter.on_wire = false;
+            let id = self.letters.number();
+            self.letters.letters.insert(id, letter);
+        }
+    }
+}
+
+impl Letters {
+    fn number(&mut self) -> LetterId {
+        self.next_letter += 1;
+        LetterId(self.next_letter)
+    }
+}

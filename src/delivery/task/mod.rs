@@ -1,0 +1,254 @@
+//! One worker's share of one pipeline: the state machine that decides everything.
+//!
+//! [`Task::handle`] takes what happened, [`Task::advance`] decides what follows, [`Task::poll_effect`] hands out what to
+//! do, [`Task::next_wakeup`] says when to come back if nothing happens before.
+
+mod answers;
+mod arrivals;
+mod commits;
+mod deliver;
+mod dispatch;
+mod drain;
+mod letters;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap;
+
+use crate::answer::{Disposition, Failure};
+use crate::breaker::Breaker;
+use crate::concurrency::Concurrency;
+use crate::event::{Assignment, CallId, Effect, Event, GuardKind, Notice};
+use crate::guard::Guard;
+use crate::lane::LaneRef;
+use crate::partition::{Partition, Seq, WaitingPartitions};
+use crate::settings::TaskSettings;
+use crate::time::{Dice, Millis, Moment, Now};
+use crate::work::WorkId;
+
+use deliver::Sinks;
+use letters::Letters;
+
+/// A commit is built at most this often while records settle.
+const COMMIT_INTERVAL: Millis = Millis::secs(1);
+
+/// One worker's share of one pipeline.
+#[derive(Debug)]
+pub struct Task {
+    settings: TaskSettings,
+    partitions: BTreeMap<Assignment, Partition>,
+    calls: FxHashMap<CallId, OnWire>,
+    next_call: u64,
+    next_work: u64,
+    retries_on_wire: usize,
+    breaker: Breaker,
+    guards: Guards,
+    concurrency: Concurrency,
+    /// Successful calls since the task began.
+    successes: u64,
+    schedule: Schedule,
+    sinks: Sinks,
+    letters: Letters,
+    commit_in_flight: bool,
+    held_bytes: usize,
+    paused: bool,
+    /// The time of the event being handled, in milliseconds since the Unix epoch.
+    unix_ms: i64,
+    effects: VecDeque<Effect>,
+    settled: BTreeMap<(Assignment, Disposition), u64>,
+    /// Partitions that something happened to since the last [`Task::advance`].
+    touched: BTreeSet<Assignment>,
+}
+
+/// A call on the wire.
+#[derive(Debug)]
+struct OnWire {
+    assignment: Assignment,
+    work: WorkId,
+    records: usize,
+    weight_bytes: usize,
+    probe: bool,
+    retry: bool,
+}
+
+/// What waits for a free slot, and what waits for its time.
+#[derive(Debug, Default)]
+struct Schedule {
+    /// Batches that wait for a time: a backoff, `retry-after`, `after_ms`.
+    waiting: BTreeSet<(Moment, Assignment, WorkId)>,
+    /// Batches that can be called again, longest waiting first.
+    retries: BTreeSet<(Moment, Assignment, WorkId)>,
+    /// Partitions that new batches can be cut from, longest waiting first.
+    fresh: WaitingPartitions,
+    /// Partitions that wait for a batch to fill, by when they stop.
+    lingering: WaitingPartitions,
+}
+
+#[derive(Debug)]
+struct Guards {
+    failed: Guard,
+    refused: Guard,
+}
+
+impl Task {
+    /// A task without partitions.
+    pub fn new(settings: TaskSettings) -> Task {
+        assert!(settings.sinks <= 64, "a pipeline has at most 64 sinks");
+        Task {
+            partitions: BTreeMap::new(),
+            calls: FxHashMap::default(),
+            next_call: 0,
+            next_work: 0,
+            retries_on_wire: 0,
+            breaker: Breaker::default(),
+            guards: Guards {
+                failed: Guard::new(settings.guard.failed),
+                refused: Guard::new(settings.guard.refused),
+            },
+            concurrency: Concurrency::new(settings.max_in_flight),
+            successes: 0,
+            schedule: Schedule::default(),
+            sinks: Sinks::new(settings.sinks, settings.guard.refused),
+            letters: Letters::default(),
+            commit_in_flight: false,
+            held_bytes: 0,
+            paused: false,
+            unix_ms: 0,
+            effects: VecDeque::new(),
+            settled: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            settings,
+        }
+    }
+
+    /// Takes in what happened. Call [`Task::advance`] once after any number of these.
+    pub fn handle(&mut self, event: Event, now: Now, dice: &mut dyn Dice) {
+        self.unix_ms = now.unix_ms;
+        match event {
+            Event::Assigned {
+                assignment,
+                source,
+                position,
+                memo,
+            } => {
+                self.assigned(assignment, source, position, memo.as_deref());
+            }
+            Event::Arrived { assignment, arrivals } => self.arrived(assignment, arrivals, now.at),
+            Event::Overtaken { assignment, from, to } => self.overtaken(assignment, from, to, now.at),
+            Event::Revoked { assignments } => self.revoked(&assignments, now.at),
+            Event::Lost { assignments } => self.lost(&assignments),
+            Event::Answered { call, answer } => self.answered(call, answer, now, dice),
+            Event::Stored { store, receipts } => self.stored(store, receipts, now, dice),
+            Event::LetterWritten { letter, receipt } => self.letter_written(letter, receipt, now, dice),
+            Event::Committed { outcomes } => self.committed(outcomes, now.at),
+            Event::SetPaused(paused) => self.paused = paused,
+            Event::Tick => {}
+        }
+    }
+
+    /// Decides what follows from all that happened, by the time it is.
+    pub fn advance(&mut self, now: Moment) {
+        for assignment in std::mem::take(&mut self.touched) {
+            self.refresh(assignment, now);
+        }
+        self.dispatch(now);
+        self.resend_letters(now);
+        self.send_results(now);
+        self.drain(now);
+        self.commit(now);
+        self.regulate();
+        self.report_settled();
+        debug_assert!(self.calls.len() <= self.settings.max_in_flight);
+    }
+
+    /// The next thing to do, in the order in which it is to be done.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Task::advance`] has something to decide even if nothing happens.
+    pub fn next_wakeup(&self) -> Option<Moment> {
+        let schedule = [
+            self.schedule.waiting.first().map(|(at, _, _)| *at),
+            self.schedule.lingering.first().map(|(at, _)| *at),
+            self.breaker.next_probe().filter(|_| self.wants_to_call()),
+            self.sinks.next_wakeup(),
+            self.letters.next_wakeup(),
+        ];
+        let partitions = self
+            .partitions
+            .values()
+            .flat_map(|p| [self.commit_due(p), p.drain.map(|d| d.deadline)]);
+        schedule.into_iter().chain(partitions).flatten().min()
+    }
+
+    /// Nothing is assigned, nothing is on the wire.
+    pub fn is_idle(&self) -> bool {
+        self.partitions.is_empty() && self.calls.is_empty() && !self.commit_in_flight
+    }
+
+    fn wants_to_call(&self) -> bool {
+        !(self.paused || self.schedule.retries.is_empty() && self.schedule.fresh.is_empty())
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.effects.push_back(Effect::Notice(notice));
+    }
+
+    /// Settles a record, and frees what it held.
+    fn settle(&mut self, assignment: Assignment, seq: Seq, disposition: Disposition) {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return;
+        };
+        let lane = partition.entry(seq).map(|entry| entry.lane);
+        self.held_bytes -= partition.settle(seq, disposition);
+        if let Some(lane @ LaneRef::Shared(slot)) = lane
+            && partition.lanes.get(slot).is_some_and(|lane| !lane.order.is_empty())
+        {
+            self.sinks.look_at((assignment, lane));
+        }
+        *self.settled.entry((assignment, disposition)).or_default() += 1;
+        self.touched.insert(assignment);
+    }
+
+    fn report_settled(&mut self) {
+        for ((assignment, disposition), records) in std::mem::take(&mut self.settled) {
+            self.notice(Notice::Settled {
+                assignment,
+                disposition,
+                records,
+            });
+        }
+    }
+
+    /// Says, once, that a guard has tripped.
+    fn tell_guard(&mut self, guard: GuardKind, id: String, failure: Failure) {
+        let told = match guard {
+            GuardKind::Failed => &mut self.guards.failed.told,
+            GuardKind::Refused => &mut self.guards.refused.told,
+            GuardKind::SinkRefused => &mut self.sinks.guard.told,
+        };
+        if !std::mem::replace(told, true) {
+            self.notice(Notice::GuardTripped { guard, id, failure });
+        }
+    }
+
+    /// A record passed: records that were held for being refused get their turn.
+    fn reset_refused_guard(&mut self, now: Moment) {
+        if self.guards.refused.reset() {
+            self.notice(Notice::GuardReleased {
+                guard: GuardKind::Refused,
+            });
+        }
+        for partition in self.partitions.values_mut().filter(|p| !p.guarded.is_empty()) {
+            for lane in std::mem::take(&mut partition.guarded) {
+                match lane {
+                    LaneRef::Shared(slot) => partition.make_ready(slot, now),
+                    own @ LaneRef::Own(_) => partition.ready.push_back((own, now)),
+                }
+            }
+            self.touched.insert(partition.assignment);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What the task looks like from outside.
+
+use super::Task;
+use crate::answer::Failure;
+use crate::event::{GuardKind, View};
+
+impl Task {
+    /// A picture of the task as it stands, for status pages and gauges.
+    pub fn view(&self) -> View {
+        let heads = || {
+            self.partitions
+                .values()
+                .filter(|p| !p.entries.is_empty())
+                .map(|p| p.oldest_id())
+                .collect()
+        };
+        let guards = [
+            (GuardKind::Failed, self.guards.failed.told),
+            (GuardKind::Refused, self.guards.refused.told),
+            (GuardKind::SinkRefused, self.sinks.guard.told),
+        ];
+        let open: Option<&Failure> = self.breaker.state().map(|open| &open.failure);
+        View {
+            calls_in_flight: self.calls.len(),
+            concurrency: self.concurrency.limit(),
+            held_bytes: self.held_bytes,
+            breaker_open: open.is_some(),
+            breaker_reason: open.cloned(),
+            guards: guards
+                .into_iter()
+                .filter(|(_, told)| *told)
+                .map(|(guard, _)| (guard, heads()))
+                .collect(),
+            partitions: self.partitions.values().map(|partition| partition.view()).collect(),
+        }
+    }
+
+    /// Bytes of records, requests and held results.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+}
