@@ -1,1 +1,157 @@
-//! The function client: contracts, the HTTP call, and what its answer means.
+//! Calling a pipeline's function: a batch becomes a request, and what comes back becomes an answer.
+//!
+//! `contracts` know the shapes of request and answer, `status` what an HTTP answer means; both are pure.
+
+mod contracts;
+mod reply;
+mod settings;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request};
+
+use crate::delivery::answer::{Answer, Failure};
+use crate::delivery::event::Call;
+use crate::delivery::identity::batch_id;
+use crate::http::{AnswerPool, HttpAnswer, HttpClient, HttpError, HttpSettings};
+use contracts::{Batch, Contract};
+use status::Class;
+
+pub use settings::{ContractKind, FunctionSettings, Override, check_header, check_url};
+
+/// The beginning of an answer that a failure keeps.
+const KEPT_RESPONSE_BYTES: usize = 4096;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const PIPELINE: HeaderName = HeaderName::from_static("fnbridge-pipeline");
+const ATTEMPT: HeaderName = HeaderName::from_static("fnbridge-attempt");
+
+/// A pipeline's function, ready to be called. It holds its own connections.
+#[derive(Debug)]
+pub struct Function {
+    settings: FunctionSettings,
+    contract: Box<dyn Contract>,
+    /// What each request carries whatever its batch.
+    headers: HeaderMap,
+    http: HttpClient,
+    pool: Arc<AnswerPool>,
+}
+
+impl Function {
+    /// A function that was not called yet. Answers are read while `pool` has room.
+    ///
+    /// # Errors
+    /// A URL or a header that can't be sent, and why.
+    pub fn new(settings: FunctionSettings, pool: Arc<AnswerPool>) -> Result<Function, String> {
+        check_url(&settings.url)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("fnbridge/", env!("CARGO_PKG_VERSION"))),
+        );
+        for (name, value) in &settings.headers {
+            let (name, value) = check_header(name, value)?;
+            headers.insert(name, value);
+        }
+        headers.insert(PIPELINE, header_value(&settings.pipeline)?);
+        let http = HttpClient::new(&HttpSettings {
+            connect_timeout: settings.connect_timeout.min(settings.timeout),
+            policy: Arc::clone(&settings.policy),
+            max_in_flight: settings.max_in_flight,
+        });
+        Ok(Function {
+            contract: contracts::of(&settings),
+            headers,
+            http,
+            pool,
+            settings,
+        })
+    }
+
+    /// Calls the function with a batch, and says what came of it. `traceparent` is the W3C context of this attempt;
+    /// results inherit it where their source record has none.
+    pub async fn call(&self, call: &Call, traceparent: Option<&str>) -> Answer {
+        if call.records.is_empty() {
+            return Answer::Verdicts(Vec::new());
+        }
+        let batch = Batch {
+            pipeline: &self.settings.pipeline,
+            id: &batch_id(&call.records),
+            records: &call.records,
+            attempt: call.attempt,
+            traceparent,
+        };
+        let request = match self.request(&batch) {
+            Ok(request) => request,
+            Err(reason) => return Answer::Failed(Failure::of(reason)),
+        };
+        let (timeout, max_bytes) = (self.settings.timeout, self.settings.max_response_bytes);
+        match self.http.send(request, timeout, max_bytes, &self.pool).await {
+            Ok(answer) => self.meaning(&answer, &batch),
+            Err(error) => without_answer(error),
+        }
+    }
+
+    fn request(&self, batch: &Batch<'_>) -> Result<Request<Bytes>, String> {
+        let encoded = self.contract.encode(batch);
+        let mut request = Request::new(encoded.body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.settings.url.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(CONTENT_TYPE, encoded.content_type);
+        headers.insert(
+            IDEMPOTENCY_KEY,
+            header_value(&format!("{}/{}", batch.pipeline, batch.id))?,
+        );
+        headers.insert(ATTEMPT, HeaderValue::from(batch.attempt));
+        if let Some(traceparent) = batch.traceparent {
+            headers.insert(TRACEPARENT, header_value(traceparent)?);
+        }
+        headers.extend(encoded.headers);
+        Ok(request)
+    }
+
+    fn meaning(&self, answer: &HttpAnswer, batch: &Batch<'_>) -> Answer {
+        let status = answer.status.as_u16();
+        let class = status::classify(status, &answer.headers, &self.settings.overrides, SystemTime::now());
+        let failure = |reason: String| Failure {
+            reason,
+            status: Some(status),
+            response: Bytes::copy_from_slice(&answer.body[..answer.body.len().min(KEPT_RESPONSE_BYTES)]),
+        };
+        match class {
+            Class::Done => match self.contract.decode(status, &answer.headers, &answer.body, batch) {
+                Ok(verdicts) => Answer::Verdicts(verdicts),
+                Err(reason) => Answer::Failed(failure(format!("the answer ({status}) is not usable: {reason}"))),
+            },
+            Class::FunctionError(reason) => Answer::Failed(failure(reason)),
+            other => status::answer(other, failure(status::reason(answer.status))),
+        }
+    }
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| format!("{text:?} can't be sent in a header: it has control characters"))
+}
+
+/// What a call came to that got no whole answer.
+fn without_answer(error: HttpError) -> Answer {
+    match error {
+        HttpError::Away(reason) => Answer::Away(Failure::of(reason)),
+        // Waiting won't help, a person has to: the worker's configuration keeps this function from being called.
+        HttpError::Denied(reason) => Answer::Misregistered(Failure::of(reason)),
+        HttpError::Lost(reason) | HttpError::TimedOut(reason) => Answer::Failed(Failure::of(reason)),
+        HttpError::TooLarge { reason, status } => Answer::Failed(Failure {
+            status: Some(status.as_u16()),
+            ..Failure::of(reason)
+        }),
+    }
+}

@@ -11,6 +11,17 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// The format's name, as it stands in a pipeline's document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Bytes => "bytes",
+            Format::String => "string",
+            Format::Json => "json",
+        }
+    }
+}
+
 /// What a pipeline's keys and values are said to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Formats {
