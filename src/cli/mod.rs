@@ -1,1 +1,4 @@
 //! The commands.
+
+#[allow(dead_code)]
+pub mod dev;

@@ -1,0 +1,289 @@
+//! The rules of the house that a compiler does not know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Edges of the record's journey: none knows another, but for what `KNOWS` allows.
+const APART: [&str; 5] = ["kafka", "convert", "function", "sink", "deadletter"];
+
+/// Who of them may use whom: results and dead letters go to Kafka through its producer.
+const KNOWS: [(&str, &str); 2] = [("sink", "kafka"), ("deadletter", "kafka")];
+
+/// What the delivery core must not touch: clocks, dice, IO, async, logs, and maps whose order changes from run to run.
+const IMPURE: [&str; 5] = [
+    r"\bstd::(time::Instant|fs|net|io|env|thread|process|collections::Hash(Map|Set))\b",
+    r"\bInstant::now\b|\bSystemTime\b|\bRandomState\b",
+    r"\btokio\b|\basync\b|\.await\b",
+    r"\brand::|\bfastrand\b|\bgetrandom\b",
+    r"\btracing\b|\be?print(ln)?!|\bdbg!",
+];
+
+const MOST_LINES_OF_A_README: usize = 150;
+const MOST_LINES_OF_A_FILE: usize = 700;
+
+#[test]
+fn modules_import_only_those_above_them() {
+    let order = modules_in_reading_order();
+    let uses = Regex::new(r"\bcrate::(\w+)").unwrap();
+    let mut problems = Vec::new();
+    for (rank, module) in order.iter().enumerate() {
+        for file in rust_files(&root().join("src").join(module)) {
+            for (number, line) in code_lines(&file) {
+                for used in uses.captures_iter(&line).map(|found| found[1].to_owned()) {
+                    let Some(other) = order.iter().position(|name| *name == used) else {
+                        continue;
+                    };
+                    let apart = APART.contains(&module.as_str()) && APART.contains(&used.as_str());
+                    let knows = KNOWS.contains(&(module.as_str(), used.as_str()));
+                    if other > rank || (apart && other != rank && !knows) {
+                        problems.push(format!("{}:{number}: {module} uses {used}", relative(&file)));
+                    }
+                }
+            }
+        }
+    }
+    assert_none(
+        &problems,
+        "src/lib.rs has the modules in reading order; each may use those above it",
+    );
+}
+
+#[test]
+fn the_delivery_core_is_pure() {
+    let impure = Regex::new(&IMPURE.join("|")).unwrap();
+    let mut problems = Vec::new();
+    for file in rust_files(&root().join("src/delivery")) {
+        for (number, line) in code_lines(&file) {
+            if let Some(found) = impure.find(&line) {
+                problems.push(format!("{}:{number}: {}", relative(&file), found.as_str()));
+            }
+        }
+    }
+    assert_none(&problems, "time and dice are arguments, effects are answers");
+}
+
+#[test]
+fn only_telemetry_logs() {
+    let logs = Regex::new(r"\btracing::(trace|debug|info|warn|error|event|span|\w+_span)!|\buse tracing\b").unwrap();
+    let prints = Regex::new(r"\be?println?!|\bdbg!").unwrap();
+    let mut problems = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let name = relative(&file);
+        let (may_log, may_print) = (
+            name.starts_with("src/telemetry/"),
+            name.starts_with("src/cli/") || name == "src/main.rs",
+        );
+        for (number, line) in code_lines(&file) {
+            if (logs.is_match(&line) && !may_log) || (prints.is_match(&line) && !may_print) {
+                problems.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert_none(
+        &problems,
+        "one function of src/telemetry/ a noteworthy event; only commands print",
+    );
+}
+
+#[test]
+fn every_rust_file_belongs_to_a_module() {
+    let mut declared = BTreeSet::new();
+    for target in targets() {
+        declare(&target, &mut declared);
+    }
+    let mut problems = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        for file in rust_files(&root().join(folder)) {
+            if !declared.contains(&file) {
+                problems.push(relative(&file));
+            }
+        }
+    }
+    assert_none(
+        &problems,
+        "no module declares these files, so nothing compiles or tests them",
+    );
+}
+
+#[test]
+fn files_and_the_readme_stay_short() {
+    let mut problems = Vec::new();
+    let readme = read(&root().join("README.md")).lines().count();
+    if readme >= MOST_LINES_OF_A_README {
+        problems.push(format!(
+            "README.md: {readme} lines, expected fewer than {MOST_LINES_OF_A_README}"
+        ));
+    }
+    for folder in ["src", "tests", "benches"] {
+        for file in rust_files(&root().join(folder)) {
+            let lines = read(&file).lines().count();
+            if lines > MOST_LINES_OF_A_FILE {
+                problems.push(format!(
+                    "{}: {lines} lines, expected at most {MOST_LINES_OF_A_FILE}",
+                    relative(&file)
+                ));
+            }
+        }
+    }
+    assert_none(&problems, "one file says one thing");
+}
+
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let page = read(&root().join("docs/dependencies.md"));
+    let row = Regex::new(r"(?m)^\| `([a-z0-9_-]+)` \| (.+) \|$").unwrap();
+    let reasons: BTreeMap<String, String> = row
+        .captures_iter(&page)
+        .map(|found| (found[1].to_owned(), found[2].trim().to_owned()))
+        .collect();
+    let mut used = dependencies(&root().join("Cargo.toml"));
+    used.extend(dependencies(&root().join("src/delivery/Cargo.toml")));
+    used.remove("fnbridge-delivery");
+    let mut problems: Vec<String> = (used.iter().filter(|name| !reasons.contains_key(*name)))
+        .map(|name| format!("{name} has no line in docs/dependencies.md"))
+        .collect();
+    problems.extend(
+        reasons
+            .keys()
+            .filter(|name| !used.contains(*name))
+            .map(|name| format!("{name} is no dependency any more")),
+    );
+    assert_none(&problems, "docs/dependencies.md says why each earns its place");
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)#\s]+)(?:#[^)]*)?\)").unwrap();
+    let mut problems = Vec::new();
+    for document in documents() {
+        let folder = document.parent().unwrap();
+        for found in link.captures_iter(&read(&document)) {
+            let target = &found[1];
+            if !target.contains("://") && !folder.join(target).exists() {
+                problems.push(format!("{}: {target}", relative(&document)));
+            }
+        }
+    }
+    assert_none(&problems, "these links lead nowhere");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", relative(file)))
+}
+
+fn relative(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap_or(file).display().to_string()
+}
+
+fn assert_none(problems: &[String], rule: &str) {
+    assert!(problems.is_empty(), "{rule}:\n  {}", problems.join("\n  "));
+}
+
+fn modules_in_reading_order() -> Vec<String> {
+    let module = Regex::new(r"(?m)^pub mod (\w+);").unwrap();
+    let order: Vec<String> = module
+        .captures_iter(&read(&root().join("src/lib.rs")))
+        .map(|m| m[1].to_owned())
+        .collect();
+    assert!(
+        APART.iter().all(|name| order.iter().any(|module| module == name)),
+        "src/lib.rs lacks one of {APART:?}"
+    );
+    order
+}
+
+/// Lines that are not comments, with their numbers.
+fn code_lines(file: &Path) -> Vec<(usize, String)> {
+    let text = read(file);
+    let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.to_owned()));
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    files(folder, "rs")
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    documents.extend(files(&root().join("docs"), "md"));
+    documents.extend(files(&root().join("functions"), "md"));
+    documents
+}
+
+/// The root files of all targets: libraries, binaries, tests, benches.
+fn targets() -> Vec<PathBuf> {
+    let path = Regex::new(r#"(?m)^path = "([^"]+\.rs)""#).unwrap();
+    let mut targets = vec![root().join("src/lib.rs"), root().join("src/main.rs")];
+    for manifest in ["Cargo.toml", "src/delivery/Cargo.toml"].map(|manifest| root().join(manifest)) {
+        let folder = manifest.parent().unwrap().to_owned();
+        let text = read(&manifest);
+        targets.extend(
+            path.captures_iter(&text)
+                .map(|found| folder.join(&found[1]).canonicalize().unwrap()),
+        );
+    }
+    targets
+}
+
+/// Follows a file's `mod name;` lines.
+fn declare(file: &Path, declared: &mut BTreeSet<PathBuf>) {
+    if !declared.insert(file.to_owned()) {
+        return;
+    }
+    let module = Regex::new(r#"(?m)^\s*(?:#\[path = "([^"]+)"\]\s*)?(?:pub(?:\([^)]*\))? )?mod (\w+);"#).unwrap();
+    let folder = file.parent().unwrap();
+    let stem = file.file_stem().unwrap().to_str().unwrap();
+    let roots = ["mod", "lib", "main"].contains(&stem) || targets().iter().any(|target| target == file);
+    let inside = if roots { folder.to_owned() } else { folder.join(stem) };
+    for found in module.captures_iter(&read(file)) {
+        let candidates = match found.get(1) {
+            Some(path) => vec![folder.join(path.as_str())],
+            None => vec![
+                inside.join(format!("{}.rs", &found[2])),
+                inside.join(&found[2]).join("mod.rs"),
+            ],
+        };
+        for candidate in candidates.iter().filter(|candidate| candidate.exists()) {
+            declare(&candidate.canonicalize().unwrap(), declared);
+        }
+    }
+}
+
+/// The names in a manifest's tables of dependencies.
+fn dependencies(manifest: &Path) -> BTreeSet<String> {
+    let name = Regex::new(r"^([a-z0-9_-]+)(?:\.workspace)?\s*=").unwrap();
+    let mut names = BTreeSet::new();
+    let mut inside = false;
+    for line in read(manifest).lines() {
+        if line.starts_with('[') {
+            inside = ["[dependencies]", "[dev-dependencies]", "[build-dependencies]"].contains(&line);
+        } else if let Some(found) = name.captures(line).filter(|_| inside) {
+            names.insert(found[1].to_owned());
+        }
+    }
+    names
+}
