@@ -1,3 +1,19 @@
-//! The Kafka edge: poll thread and rebalances, producer, admin, embedded broker.
+//! The Kafka edge: one poll thread a consumer, a producer that keeps order through outages, and what else a pipeline
+//! asks of a cluster; and an embedded broker. Nothing here decides about delivery; it says what happened and does what it is told.
 
+pub mod admin;
+pub mod cluster;
 pub mod embedded;
+pub mod error;
+pub mod pattern;
+pub mod producer;
+pub mod source;
+mod start;
+
+pub use admin::Admin;
+pub use cluster::{ClusterSettings, Mechanism, Password, Sasl, Security, Tls};
+pub use error::{KafkaError, Kind, Resource, Right};
+pub use pattern::TopicPattern;
+pub use producer::{Health, Outgoing, Producer, ProducerSettings, SendError};
+pub use source::{Isolation, Source, SourceEvent, SourceEvents, SourceSettings, Start, Started, Topics};
+pub use source::{Trouble, TroubleKind};

@@ -1,0 +1,261 @@
+//! What a pipeline asks of a cluster beside reading and writing: does a topic exist, how is it kept, create it, who is in
+//! a group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::Client;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+
+use super::cluster::ClusterSettings;
+use super::error::{KafkaError, Kind, Right};
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client for questions. Cloning is cheap; the methods wait on threads of their own, not on the caller's.
+#[derive(Clone)]
+pub struct Admin {
+    client: Arc<AdminClient<Quiet>>,
+    cluster: Arc<ClusterSettings>,
+}
+
+/// A topic that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// On how many brokers each is kept.
+    pub replication: i32,
+}
+
+/// How a topic is kept, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `cleanup.policy`: `delete`, `compact`, or both, separated by a comma.
+    pub cleanup_policy: String,
+    /// `retention.ms`; -1 is for ever.
+    pub retention_ms: i64,
+    /// `max.message.bytes`.
+    pub max_message_bytes: usize,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPlan {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// On how many brokers each is kept; `None` is the cluster's default.
+    pub replication: Option<i32>,
+    /// Settings by Kafka's names, such as `cleanup.policy`.
+    pub config: Vec<(String, String)>,
+    /// Only asks whether it could be created.
+    pub dry_run: bool,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// What it calls itself.
+    pub client_id: String,
+    /// Where it runs, as the broker sees it.
+    pub host: String,
+}
+
+impl Admin {
+    /// Opens a client. This does not wait for the cluster; it only fails on settings that can't work.
+    ///
+    /// # Errors
+    /// [`Kind::Settings`], with the property that is wrong.
+    pub fn open(cluster: Arc<ClusterSettings>, client_id: &str) -> Result<Admin, KafkaError> {
+        let mut config = cluster.client_config();
+        config.set("client.id", client_id);
+        let client = AdminClient::from_config_and_context(&config, Quiet).map_err(|e| {
+            let doing = format!("open a client of cluster `{}`", cluster.name);
+            KafkaError::from_client(&e, &doing, None)
+        })?;
+        Ok(Admin {
+            client: Arc::new(client),
+            cluster,
+        })
+    }
+
+    /// A topic's partitions and replication; `None` where it does not exist.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] where it may not be seen, [`Kind::Away`] after 10 s without an answer.
+    pub async fn describe_topic(&self, topic: &str) -> Result<Option<TopicFacts>, KafkaError> {
+        let topic = topic.to_owned();
+        self.blocking(move |client| describe(client, &topic)).await
+    }
+
+    /// How a topic is kept.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] where it does not exist, and as [`describe_topic`](Self::describe_topic).
+    pub async fn topic_config(&self, topic: &str) -> Result<TopicConfig, KafkaError> {
+        let doing = format!("see the settings of topic `{topic}`");
+        let needs = || Some(Right::DescribeTopic(topic.to_owned()));
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let answers = (self.client)
+            .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
+            .await
+            .map_err(|e| KafkaError::from_client(&e, &doing, needs()))?;
+        let resource = match answers.into_iter().next() {
+            Some(Ok(resource)) => resource,
+            Some(Err(code)) => return Err(KafkaError::from_code(code, &doing, needs())),
+            None => {
+                return Err(KafkaError::new(
+                    Kind::Other,
+                    format!("could not {doing}: an empty answer"),
+                ));
+            }
+        };
+        let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
+        let number = |name: &str| value(name).and_then(|v| v.parse::<i64>().ok());
+        let (Some(cleanup_policy), Some(retention_ms), Some(max_message_bytes)) = (
+            value("cleanup.policy"),
+            number("retention.ms"),
+            number("max.message.bytes").and_then(|n| usize::try_from(n).ok()),
+        ) else {
+            let text = format!("could not {doing}: the answer lacks cleanup.policy, retention.ms or max.message.bytes");
+            return Err(KafkaError::new(Kind::Other, text));
+        };
+        Ok(TopicConfig {
+            cleanup_policy,
+            retention_ms,
+            max_message_bytes,
+        })
+    }
+
+    /// Creates a topic. True: it was created (or could be); false: it was there already.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] with the right that is missing, [`Kind::Refused`] where the cluster's policy says no.
+    pub async fn create_topic(&self, plan: &TopicPlan) -> Result<bool, KafkaError> {
+        let doing = format!("create topic `{}`", plan.name);
+        let needs = || Some(Right::CreateTopic(plan.name.clone()));
+        let mut topic = NewTopic::new(
+            &plan.name,
+            plan.partitions,
+            TopicReplication::Fixed(plan.replication.unwrap_or(-1)),
+        );
+        for (name, value) in &plan.config {
+            topic = topic.set(name, value);
+        }
+        let options = (AdminOptions::new().request_timeout(Some(PATIENCE)))
+            .operation_timeout(Some(PATIENCE))
+            .validate_only(plan.dry_run);
+        let answers = (self.client.create_topics([&topic], &options).await)
+            .map_err(|e| KafkaError::from_client(&e, &doing, needs()))?;
+        match answers.into_iter().next() {
+            Some(Ok(_)) => Ok(true),
+            Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) => Err(KafkaError::from_code(code, &doing, needs())),
+            None => Err(KafkaError::new(
+                Kind::Other,
+                format!("could not {doing}: an empty answer"),
+            )),
+        }
+    }
+
+    /// The log's first offset and the one after its last.
+    ///
+    /// # Errors
+    /// As [`describe_topic`](Self::describe_topic).
+    pub async fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let topic = topic.to_owned();
+        let ask = move |client: &Client<Quiet>| {
+            let doing = format!("see where {topic}/{partition} begins and ends");
+            (client.fetch_watermarks(&topic, partition, PATIENCE))
+                .map_err(|e| KafkaError::from_client(&e, &doing, Some(Right::DescribeTopic(topic.clone()))))
+        };
+        self.blocking(ask).await
+    }
+
+    /// Who is in a group now.
+    ///
+    /// # Errors
+    /// As [`describe_topic`](Self::describe_topic).
+    pub async fn group_members(&self, group: &str) -> Result<Vec<GroupMember>, KafkaError> {
+        let group = group.to_owned();
+        self.blocking(move |client| group_members(client, &group)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Client<Quiet>) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T, KafkaError> {
+        let client = Arc::clone(&self.client);
+        let cluster = self.cluster.name.clone();
+        (tokio::task::spawn_blocking(move || ask(client.inner())).await).unwrap_or_else(|e| {
+            Err(KafkaError::new(
+                Kind::Other,
+                format!("cluster `{cluster}` was not asked: {e}"),
+            ))
+        })
+    }
+}
+
+/// A topic's partitions and replication; `None` where it does not exist. Blocks.
+pub(crate) fn describe<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Option<TopicFacts>, KafkaError> {
+    let doing = format!("see topic `{topic}`");
+    let needs = || Some(Right::DescribeTopic(topic.to_owned()));
+    let metadata =
+        (client.fetch_metadata(Some(topic), PATIENCE / 2)).map_err(|e| KafkaError::from_client(&e, &doing, needs()))?;
+    let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else {
+        return Ok(None);
+    };
+    if let Some(error) = found.error() {
+        return match Code::from(error) {
+            code if Kind::of(code) == Kind::Missing => Ok(None),
+            code => Err(KafkaError::from_code(code, &doing, needs())),
+        };
+    }
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let partitions = count(found.partitions().len());
+    let replication = found.partitions().iter().map(|p| count(p.replicas().len())).max();
+    // Right after its creation, a topic may be known and have no partitions yet.
+    Ok((partitions > 0).then(|| TopicFacts {
+        partitions,
+        replication: replication.unwrap_or(1),
+    }))
+}
+
+/// How many partitions a topic has. Blocks.
+pub(crate) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32, KafkaError> {
+    match describe(client, topic)? {
+        Some(facts) => Ok(facts.partitions),
+        None => Err(KafkaError::new(
+            Kind::Missing,
+            format!("topic `{topic}` does not exist: create it, or name another"),
+        )),
+    }
+}
+
+/// Who is in a group now. Blocks.
+pub(crate) fn group_members<C: ClientContext>(client: &Client<C>, group: &str) -> Result<Vec<GroupMember>, KafkaError> {
+    let doing = format!("see who is in group `{group}`");
+    let needs = || Some(Right::UseGroup(group.to_owned()));
+    let list = (client.fetch_group_list(Some(group), PATIENCE / 2))
+        .map_err(|e| KafkaError::from_client(&e, &doing, needs()))?;
+    let groups = list.groups().iter().filter(|g| g.name() == group);
+    let member = |m: &rdkafka::groups::GroupMemberInfo| GroupMember {
+        client_id: m.client_id().to_owned(),
+        host: m.client_host().to_owned(),
+    };
+    Ok(groups.flat_map(|g| g.members().iter().map(member)).collect())
+}
+
+/// What goes wrong comes back with the answers; nothing is logged beside them.
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn error(&self, _: ClientError, _: &str) {}
+}

@@ -1,0 +1,90 @@
+//! Whether the cluster takes what is sent. A producer that waits out an outage reports no record, so that somebody has to
+//! say that it waits.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+use tokio::sync::watch;
+
+use crate::kafka::error::{Kind, Resource, Right};
+
+/// Whether the cluster takes what is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As far as is known.
+    Fine,
+    /// No broker answers, and why; it is waited for.
+    Away(String),
+    /// User, password or a right are not accepted: waiting alone won't help.
+    Blocked(String),
+}
+
+/// Where it is reported.
+pub(super) struct HealthReport {
+    cluster: String,
+    troubled: AtomicBool,
+    last_reason: Mutex<String>,
+    sender: watch::Sender<Health>,
+}
+
+impl HealthReport {
+    pub(super) fn new(cluster: String) -> HealthReport {
+        HealthReport {
+            cluster,
+            troubled: AtomicBool::new(false),
+            last_reason: Mutex::new("no broker can be reached".to_owned()),
+            sender: watch::Sender::new(Health::Fine),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Health> {
+        self.sender.subscribe()
+    }
+
+    pub(super) fn troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
+    /// An ack arrived. Costs one load while all is well.
+    pub(super) fn fine(&self) {
+        if self.troubled.load(Ordering::Relaxed) {
+            self.troubled.store(false, Ordering::Relaxed);
+            self.sender.send_replace(Health::Fine);
+        }
+    }
+
+    /// The client reported an error that belongs to no record. One broker of many being away is not trouble: its
+    /// partitions find another leader; but its reason is kept for the day when none answers.
+    pub(super) fn trouble(&self, code: Code, reason: &str) {
+        let cluster = &self.cluster;
+        let health = match Kind::of(code) {
+            Kind::Away if code == Code::AllBrokersDown => {
+                let last = self.last_reason.lock().unwrap_or_else(PoisonError::into_inner);
+                Health::Away(format!("cluster `{cluster}` does not answer: {last}"))
+            }
+            Kind::Away => {
+                let mut last = self.last_reason.lock().unwrap_or_else(PoisonError::into_inner);
+                reason.clone_into(&mut last);
+                return;
+            }
+            Kind::Unauthenticated => Health::Blocked(format!(
+                "cluster `{cluster}` does not accept user and password: {reason}"
+            )),
+            Kind::Denied(Resource::Cluster) => Health::Blocked(format!(
+                "cluster `{cluster}` refuses an idempotent producer: {reason}; grant {}",
+                Right::IdempotentWrite
+            )),
+            // What concerns single records is reported with them.
+            _ => return,
+        };
+        self.troubled.store(true, Ordering::Relaxed);
+        self.sender.send_if_modified(|now| {
+            let new = std::mem::discriminant(now) != std::mem::discriminant(&health);
+            if new {
+                *now = health;
+            }
+            new
+        });
+    }
+}

@@ -1,0 +1,369 @@
+//! A producer that keeps order through a broker's outage: idempotent, `acks=all`, and never giving a record up by time.
+
+mod deliveries;
+mod health;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
+use tokio::sync::watch;
+
+use self::deliveries::{Place, Request};
+use self::health::HealthReport;
+use super::cluster::ClusterSettings;
+use super::error::{KafkaError, Kind, Resource, Right, said};
+use crate::delivery::record::Header;
+
+pub use self::deliveries::Deliveries;
+pub use self::health::Health;
+
+/// How a producer works.
+#[derive(Clone, Debug)]
+pub struct ProducerSettings {
+    /// The cluster.
+    pub cluster: Arc<ClusterSettings>,
+    /// Who it is, to the broker.
+    pub client_id: String,
+    /// Bytes of records that wait for their acks, at most. More are refused as [`SendError::Full`].
+    pub window_bytes: usize,
+    /// How long a record waits for others to share a request with.
+    pub linger: Duration,
+    /// Bytes of a record and of a batch of records, at most: the topic's `max.message.bytes`.
+    pub max_message_bytes: usize,
+}
+
+impl ProducerSettings {
+    /// The broker's own default for `max.message.bytes`.
+    pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;
+
+    /// Settings for a cluster: 64 MiB of window, 2 ms of linger.
+    pub fn new(cluster: Arc<ClusterSettings>, client_id: impl Into<String>) -> ProducerSettings {
+        ProducerSettings {
+            cluster,
+            client_id: client_id.into(),
+            window_bytes: 64 << 20,
+            linger: Duration::from_millis(2),
+            max_message_bytes: Self::DEFAULT_MAX_MESSAGE_BYTES,
+        }
+    }
+}
+
+/// A record on its way to a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition; without it, Java's partitioner decides by the key (and at random without a key).
+    pub partition: Option<i32>,
+    /// The key; an empty key is a key.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers, in order.
+    pub headers: &'a [Header],
+    /// Headers that follow those, in order.
+    pub more_headers: &'a [(&'a str, &'a [u8])],
+    /// Milliseconds since the Unix epoch; -1 is now.
+    pub timestamp_ms: i64,
+}
+
+/// Why a record was not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// It is larger than the topic allows.
+    TooLarge(String),
+    /// The broker will never take it.
+    Refused(String),
+    /// A right is missing, which is named.
+    Denied(String),
+    /// There is no such topic or partition.
+    Missing(String),
+    /// The cluster did not take it now.
+    Away(String),
+    /// The window is full, or a record before it in the request met a full window.
+    Full,
+    /// It was thrown away by [`Producer::purge_and_close`]; it may have been stored all the same.
+    Purged,
+    /// Something else, in the broker's words.
+    Other(String),
+}
+
+/// A producer. Dropping the last one throws away what it has not sent.
+pub struct Producer {
+    settings: ProducerSettings,
+    client: Mutex<Arc<Client>>,
+    health: Arc<HealthReport>,
+    partitions: moka::sync::Cache<String, i32>,
+}
+
+/// A client of the library, and the thread that serves it. One that has met a fatal error is replaced by a new one.
+struct Client {
+    inner: BaseProducer<Context>,
+    stop: AtomicBool,
+    topic: OnceLock<String>,
+}
+
+struct Context {
+    health: Arc<HealthReport>,
+    fatal: AtomicBool,
+}
+
+impl Producer {
+    /// Opens a producer. This does not wait for the cluster; it only fails on settings that can't work.
+    ///
+    /// # Errors
+    /// [`Kind::Settings`], with the property that is wrong.
+    pub fn open(settings: ProducerSettings) -> Result<Producer, KafkaError> {
+        let health = Arc::new(HealthReport::new(settings.cluster.name.clone()));
+        let client = Client::open(&settings, &health)?;
+        let partitions = (moka::sync::Cache::builder().max_capacity(10_000))
+            .time_to_live(Duration::from_secs(30))
+            .build();
+        Ok(Producer {
+            settings,
+            client: Mutex::new(client),
+            health,
+            partitions,
+        })
+    }
+
+    /// Sends records, in this order. The future says of each what became of it, in the same order, once all are known;
+    /// it waits as long as the cluster is away. A record that is refused does not stop those behind it; a full window does.
+    pub fn send_all<'a>(&self, records: impl ExactSizeIterator<Item = Outgoing<'a>>) -> Deliveries {
+        let (request, deliveries) = Request::new(records.len());
+        let client = self.client();
+        let mut full = false;
+        for (index, record) in records.enumerate() {
+            let place = Place::new(&request, index);
+            if full {
+                place.report(Err(SendError::Full));
+            } else {
+                full = client.send(record, place);
+            }
+        }
+        deliveries
+    }
+
+    /// How many partitions a topic has; remembered for 30 s.
+    ///
+    /// # Errors
+    /// The cluster's, after at most 5 s. This blocks: not for the async runtime's own threads.
+    pub fn partition_count(&self, topic: &str) -> Result<i32, KafkaError> {
+        if let Some(count) = self.partitions.get(topic) {
+            return Ok(count);
+        }
+        let count = super::admin::partition_count(self.client().inner.client(), topic)?;
+        self.partitions.insert(topic.to_owned(), count);
+        Ok(count)
+    }
+
+    /// Whether the cluster takes what is sent; changes wake the receiver.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Throws away what was not acked yet, which is reported as [`SendError::Purged`] before this returns or shortly
+    /// after, and closes.
+    pub fn purge_and_close(self) {
+        self.client().purge();
+    }
+
+    fn client(&self) -> Arc<Client> {
+        let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.inner.context().fatal.load(Ordering::Acquire)
+            // Settings that worked once work again; should that fail, the old client goes on refusing.
+            && let Ok(client) = Client::open(&self.settings, &self.health)
+        {
+            current.purge();
+            current.stop.store(true, Ordering::Release);
+            *current = client;
+        }
+        Arc::clone(&current)
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        client.purge();
+        client.stop.store(true, Ordering::Release);
+    }
+}
+
+impl Client {
+    fn open(settings: &ProducerSettings, health: &Arc<HealthReport>) -> Result<Arc<Client>, KafkaError> {
+        let config = config(settings);
+        let context = Context {
+            health: Arc::clone(health),
+            fatal: AtomicBool::new(false),
+        };
+        let doing = format!("open a producer on cluster `{}`", settings.cluster.name);
+        let inner = (config.create_with_context(context)).map_err(|e| KafkaError::from_client(&e, &doing, None))?;
+        let client = Arc::new(Client {
+            inner,
+            stop: AtomicBool::new(false),
+            topic: OnceLock::new(),
+        });
+        let served = Arc::clone(&client);
+        std::thread::Builder::new()
+            .name("fnb-producer".into())
+            .spawn(move || served.serve())
+            .map_err(|e| KafkaError::new(Kind::Other, format!("could not {doing}: no thread to serve it: {e}")))?;
+        Ok(client)
+    }
+
+    /// Delivery reports and errors arrive on this thread, until nobody needs them.
+    fn serve(&self) {
+        const ROUND: Duration = Duration::from_millis(100);
+        while !self.stop.load(Ordering::Acquire) {
+            self.inner.poll(ROUND);
+            self.ask_after_outage();
+        }
+        // The purge has made a report of everything: hand those out before the client goes.
+        self.inner.poll(Duration::ZERO);
+    }
+
+    /// Acks say that an outage is over; where nothing is sent, somebody has to ask.
+    fn ask_after_outage(&self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let health = &self.inner.context().health;
+        if let (true, Some(topic)) = (health.troubled(), self.topic.get())
+            && self.inner.in_flight_count() == 0
+            && self.inner.client().fetch_metadata(Some(topic), PATIENCE).is_ok()
+        {
+            health.fine();
+        }
+    }
+
+    fn purge(&self) {
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+    }
+
+    /// True: the window is full, and the record was not taken.
+    fn send(&self, out: Outgoing<'_>, place: Place) -> bool {
+        self.topic.get_or_init(|| out.topic.to_owned());
+        let mut record = BaseRecord::<[u8], [u8], Box<Place>>::with_opaque_to(out.topic, Box::new(place));
+        record.partition = out.partition;
+        record.key = out.key;
+        record.payload = out.value;
+        record.timestamp = (out.timestamp_ms >= 0).then_some(out.timestamp_ms);
+        record.headers = headers(&out);
+        match self.inner.send(record) {
+            Ok(()) => false,
+            Err((error, record)) => {
+                let error = send_error(&error, out.topic);
+                let full = error == SendError::Full;
+                record.delivery_opaque.report(Err(error));
+                full
+            }
+        }
+    }
+}
+
+fn config(settings: &ProducerSettings) -> rdkafka::ClientConfig {
+    let defaults = [
+        ("linger.ms", settings.linger.as_millis().to_string()),
+        ("socket.nagle.disable", "true".to_owned()),
+        ("retry.backoff.max.ms", "1000".to_owned()),
+    ];
+    let mut config = settings.cluster.config(&defaults);
+    let window_kib = (settings.window_bytes / 1024).clamp(1024, 2_097_151);
+    let message_bytes = settings.max_message_bytes.clamp(1000, 1_000_000_000);
+    let ours = [
+        ("client.id", settings.client_id.clone()),
+        ("enable.idempotence", "true".to_owned()),
+        ("acks", "all".to_owned()),
+        ("message.timeout.ms", "0".to_owned()),
+        ("partitioner", "murmur2_random".to_owned()),
+        ("queue.buffering.max.messages", "0".to_owned()),
+        ("queue.buffering.max.kbytes", window_kib.to_string()),
+        ("message.max.bytes", message_bytes.to_string()),
+        ("batch.size", message_bytes.min(1_000_000).to_string()),
+    ];
+    for (name, value) in ours {
+        config.set(name, value);
+    }
+    config
+}
+
+fn headers(out: &Outgoing<'_>) -> Option<OwnedHeaders> {
+    let count = out.headers.len() + out.more_headers.len();
+    if count == 0 {
+        return None;
+    }
+    let mut headers = OwnedHeaders::new_with_capacity(count);
+    for Header { name, value } in out.headers {
+        headers = headers.insert(ClientHeader {
+            key: name,
+            value: value.as_deref(),
+        });
+    }
+    for (key, value) in out.more_headers {
+        headers = headers.insert(ClientHeader {
+            key,
+            value: Some(*value),
+        });
+    }
+    Some(headers)
+}
+
+impl ClientContext for Context {
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: ClientError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        match Kind::of(code) {
+            Kind::Fatal => self.fatal.store(true, Ordering::Release),
+            _ => self.health.trouble(code, reason),
+        }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Place>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
+        match result {
+            Ok(_) => {
+                self.health.fine();
+                place.report(Ok(()));
+            }
+            Err((error, message)) => {
+                use rdkafka::Message;
+                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                if Kind::of(code) == Kind::Fatal {
+                    self.fatal.store(true, Ordering::Release);
+                }
+                place.report(Err(send_error(error, message.topic())));
+            }
+        }
+    }
+}
+
+fn send_error(error: &ClientError, topic: &str) -> SendError {
+    let Some(code) = error.rdkafka_error_code() else {
+        return SendError::Refused(format!("topic `{topic}` could not take the record: {error}"));
+    };
+    let text = format!("topic `{topic}`: {}", said(code));
+    match Kind::of(code) {
+        Kind::TooLarge => SendError::TooLarge(text),
+        Kind::Refused => SendError::Refused(text),
+        Kind::Denied(Resource::Cluster) => SendError::Denied(format!("{text}; grant {}", Right::IdempotentWrite)),
+        Kind::Denied(Resource::Topic | Resource::Group) => {
+            SendError::Denied(format!("{text}; grant {}", Right::WriteTopic(topic.to_owned())))
+        }
+        Kind::Unauthenticated => SendError::Denied(format!("{text}: user or password are not accepted")),
+        Kind::Missing => SendError::Missing(format!("{text}: create the topic, or name another")),
+        Kind::Away | Kind::Passing | Kind::NotMember | Kind::GroupInUse | Kind::OutOfRange => SendError::Away(text),
+        // The producer was fenced or lost its place: it is opened again, and the record may be sent again.
+        Kind::Fatal => SendError::Away(text),
+        Kind::Full => SendError::Full,
+        Kind::Purged => SendError::Purged,
+        Kind::Exists | Kind::Settings | Kind::Other => SendError::Other(text),
+    }
+}

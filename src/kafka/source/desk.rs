@@ -1,0 +1,431 @@
+//! Which partitions are held, under which assignment, and what a revoke still waits for. No client, no clock: what the
+//! group and the pipeline say goes in, what is to be said and done comes out.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::events::{SourceEvent, Started};
+use super::native::{CommittedOffset, Place};
+use crate::delivery::event::Assignment;
+use crate::delivery::record::TopicPartition;
+use crate::kafka::start::{Begin, Lost};
+
+/// Assignments are numbered through the whole process, so that no number comes twice whatever is restarted.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The partitions that are held.
+#[derive(Default)]
+pub(super) struct Desk {
+    slots: HashMap<Assignment, Slot>,
+    by_place: HashMap<Place, Assignment>,
+    /// An assignment of the group whose positions are being found out.
+    pending: Option<(u64, Vec<Place>)>,
+    tickets: u64,
+    revoke: Option<Revoke>,
+}
+
+/// A partition that is held.
+pub(super) struct Slot {
+    pub assignment: Assignment,
+    pub source: TopicPartition,
+    /// The next offset that can come.
+    pub position: i64,
+    /// The pipeline wants no records for now.
+    pub paused: bool,
+    /// The group takes it away; no records of it are handed over.
+    pub draining: bool,
+}
+
+/// What the group takes away.
+struct Revoke {
+    places: Vec<Place>,
+    /// Not released yet.
+    waiting: Vec<Assignment>,
+}
+
+/// A partition whose beginning is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub place: Place,
+    pub committed: Option<CommittedOffset>,
+    pub begin: Begin,
+}
+
+impl Desk {
+    /// The group gives partitions. The ticket is to be given back with what was found out about them.
+    pub(super) fn assign(&mut self, places: Vec<Place>) -> u64 {
+        self.tickets += 1;
+        self.pending = Some((self.tickets, places));
+        self.tickets
+    }
+
+    /// Whether the group waits for an assignment to be taken up.
+    pub(super) fn is_assigning(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Where each partition begins is known: they are held from now on. `None`: the ticket is an old one.
+    pub(super) fn resolved(
+        &mut self,
+        ticket: u64,
+        resolved: Vec<Resolved>,
+        events: &mut Vec<SourceEvent>,
+    ) -> Option<Vec<(Place, i64)>> {
+        self.pending.take_if(|(current, _)| *current == ticket)?;
+        Some(resolved.into_iter().map(|r| self.hold(r, events)).collect())
+    }
+
+    fn hold(&mut self, resolved: Resolved, events: &mut Vec<SourceEvent>) -> (Place, i64) {
+        let Resolved {
+            place,
+            committed,
+            begin,
+        } = resolved;
+        if let Some(old) = self.remove(&place) {
+            events.push(SourceEvent::Lost(vec![old]));
+        }
+        let (position, started, overtaken) = match begin {
+            Begin::Committed(offset) => (offset, Started::Committed, None),
+            Begin::NewPartition(low) => (low, Started::NewPartition, None),
+            Begin::Recreated { committed, low } => (low, Started::Recreated { committed }, None),
+            Begin::Overtaken { committed, low } => (committed, Started::Committed, Some(low)),
+            Begin::Unknown => (0, Started::NewPartition, None),
+        };
+        // What stands beside an offset of another log says nothing about this one.
+        let memo = committed.and_then(|c| c.memo).filter(|_| started == Started::Committed);
+        let assignment = self.insert(&place, overtaken.unwrap_or(position));
+        events.push(SourceEvent::Assigned {
+            assignment,
+            source: self.slots[&assignment].source.clone(),
+            position,
+            memo,
+            started,
+        });
+        if let Some(to) = overtaken {
+            let from = position;
+            events.push(SourceEvent::Overtaken { assignment, from, to });
+        }
+        (place, overtaken.unwrap_or(position))
+    }
+
+    /// The group takes partitions away and waits. `Some`: nothing is held of them, so they can be let go at once.
+    pub(super) fn revoke(&mut self, places: Vec<Place>, events: &mut Vec<SourceEvent>) -> Option<Vec<Place>> {
+        let held: Vec<Assignment> = places.iter().filter_map(|p| self.by_place.get(p).copied()).collect();
+        if held.is_empty() {
+            return Some(places);
+        }
+        // Those that a close has already begun to drain were named before.
+        let (draining, fresh): (Vec<_>, Vec<_>) = held.iter().partition(|a| self.slots[a].draining);
+        let fresh = self.drain(fresh, events);
+        let waiting = [draining, fresh].concat();
+        self.revoke = Some(Revoke { places, waiting });
+        None
+    }
+
+    /// All that is held is to be drained, though the group has not asked for it.
+    pub(super) fn drain_all(&mut self, events: &mut Vec<SourceEvent>) {
+        let held = self
+            .slots
+            .values()
+            .filter(|s| !s.draining)
+            .map(|s| s.assignment)
+            .collect();
+        self.drain(held, events);
+    }
+
+    fn drain(&mut self, mut held: Vec<Assignment>, events: &mut Vec<SourceEvent>) -> Vec<Assignment> {
+        held.sort_unstable();
+        for assignment in &held {
+            if let Some(slot) = self.slots.get_mut(assignment) {
+                slot.draining = true;
+            }
+        }
+        if !held.is_empty() {
+            events.push(SourceEvent::Revoked(held.clone()));
+        }
+        held
+    }
+
+    /// A drained partition is let go. `Some`: it was the last that the group waits for.
+    pub(super) fn release(&mut self, assignment: Assignment) -> Option<Vec<Place>> {
+        let slot = self.slots.get(&assignment).filter(|s| s.draining)?;
+        let place = (slot.source.topic.to_string(), slot.source.partition);
+        self.remove(&place);
+        let revoke = self.revoke.as_mut()?;
+        revoke.waiting.retain(|a| *a != assignment);
+        if !revoke.waiting.is_empty() {
+            return None;
+        }
+        self.revoke.take().map(|r| r.places)
+    }
+
+    /// The partitions are gone. Those of a revoke that still waits are given back, to be let go at once.
+    pub(super) fn lose(&mut self, places: &[Place], events: &mut Vec<SourceEvent>) {
+        let mut lost: Vec<Assignment> = places.iter().filter_map(|p| self.remove(p)).collect();
+        lost.sort_unstable();
+        if !lost.is_empty() {
+            events.push(SourceEvent::Lost(lost));
+        }
+    }
+
+    /// The revoke that waits for releases is over, for the group went on without us.
+    pub(super) fn lose_revoke(&mut self, events: &mut Vec<SourceEvent>) -> Option<Vec<Place>> {
+        let revoke = self.revoke.take()?;
+        self.lose(&revoke.places, events);
+        Some(revoke.places)
+    }
+
+    /// Whether a revoke waits for releases.
+    pub(super) fn is_revoking(&self) -> bool {
+        self.revoke.is_some()
+    }
+
+    /// What an offset that is not in the log leads to. `Some`: where reading goes on.
+    pub(super) fn out_of_range(
+        &mut self,
+        assignment: Assignment,
+        found: Lost,
+        events: &mut Vec<SourceEvent>,
+    ) -> Option<(Place, i64)> {
+        let slot = self.slots.get_mut(&assignment).filter(|s| !s.draining)?;
+        let place = (slot.source.topic.to_string(), slot.source.partition);
+        let from = slot.position;
+        match found {
+            Lost::StillThere => Some((place, from)),
+            Lost::Overtaken { to } => {
+                slot.position = to;
+                events.push(SourceEvent::Overtaken { assignment, from, to });
+                Some((place, to))
+            }
+            Lost::Recreated { low } => {
+                let source = slot.source.clone();
+                self.lose(std::slice::from_ref(&place), events);
+                let assignment = self.insert(&place, low);
+                events.push(SourceEvent::Assigned {
+                    assignment,
+                    source,
+                    position: low,
+                    memo: None,
+                    started: Started::Recreated { committed: from },
+                });
+                Some((place, low))
+            }
+        }
+    }
+
+    /// The slot of a partition.
+    pub(super) fn at(&self, place: &Place) -> Option<&Slot> {
+        self.slots.get(self.by_place.get(place)?)
+    }
+
+    /// A slot by its assignment.
+    pub(super) fn get(&self, assignment: Assignment) -> Option<&Slot> {
+        self.slots.get(&assignment)
+    }
+
+    /// A slot by its assignment.
+    pub(super) fn get_mut(&mut self, assignment: Assignment) -> Option<&mut Slot> {
+        self.slots.get_mut(&assignment)
+    }
+
+    /// All slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.values()
+    }
+
+    /// All places that are held.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.by_place.keys().cloned().collect()
+    }
+
+    /// Nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    fn insert(&mut self, place: &Place, position: i64) -> Assignment {
+        let assignment = Assignment(NEXT.fetch_add(1, Ordering::Relaxed));
+        let source = TopicPartition {
+            topic: place.0.as_str().into(),
+            partition: place.1,
+        };
+        let slot = Slot {
+            assignment,
+            source,
+            position,
+            paused: false,
+            draining: false,
+        };
+        self.slots.insert(assignment, slot);
+        self.by_place.insert(place.clone(), assignment);
+        assignment
+    }
+
+    fn remove(&mut self, place: &Place) -> Option<Assignment> {
+        let assignment = self.by_place.remove(place)?;
+        self.slots.remove(&assignment);
+        Some(assignment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(partition: i32) -> Place {
+        ("orders".into(), partition)
+    }
+
+    fn committed(partition: i32, offset: i64) -> Resolved {
+        Resolved {
+            place: place(partition),
+            committed: Some(CommittedOffset {
+                offset,
+                memo: Some("m".into()),
+            }),
+            begin: Begin::Committed(offset),
+        }
+    }
+
+    fn begin(partition: i32, begin: Begin) -> Resolved {
+        Resolved {
+            begin,
+            ..committed(partition, 5)
+        }
+    }
+
+    /// A desk that holds partitions 0 and 1.
+    fn desk() -> (Desk, [Assignment; 2]) {
+        let mut desk = Desk::default();
+        let ticket = desk.assign(vec![place(0), place(1)]);
+        let mut events = Vec::new();
+        let assign = desk.resolved(ticket, vec![committed(0, 5), committed(1, 7)], &mut events);
+        assert_eq!(assign, Some(vec![(place(0), 5), (place(1), 7)]));
+        let ids = [&events[0], &events[1]].map(|e| match e {
+            SourceEvent::Assigned { assignment, .. } => *assignment,
+            other => panic!("expected an assignment, found {other:?}"),
+        });
+        (desk, ids)
+    }
+
+    #[test]
+    fn partitions_are_let_go_when_the_last_of_a_revoke_is_released() {
+        let (mut desk, [a, b]) = desk();
+        let mut events = Vec::new();
+        assert_eq!(desk.revoke(vec![place(0), place(1)], &mut events), None);
+        assert!(matches!(events.as_slice(), [SourceEvent::Revoked(r)] if *r == [a, b]));
+        assert_eq!(desk.release(a), None);
+        assert_eq!(desk.release(b), Some(vec![place(0), place(1)]));
+        assert!(desk.is_empty() && !desk.is_revoking());
+    }
+
+    #[test]
+    fn a_release_of_what_was_lost_meanwhile_is_ignored() {
+        let (mut desk, [a, _]) = desk();
+        let mut events = Vec::new();
+        desk.revoke(vec![place(0)], &mut events);
+        assert_eq!(desk.lose_revoke(&mut events), Some(vec![place(0)]));
+        assert!(matches!(events.last(), Some(SourceEvent::Lost(l)) if *l == [a]));
+        assert_eq!(desk.release(a), None);
+    }
+
+    #[test]
+    fn a_release_that_nobody_asked_for_lets_nothing_go() {
+        let (mut desk, [a, _]) = desk();
+        assert_eq!(desk.release(a), None);
+        assert!(desk.get(a).is_some());
+    }
+
+    #[test]
+    fn what_is_not_held_is_let_go_at_once() {
+        let (mut desk, _) = desk();
+        assert_eq!(desk.revoke(vec![place(9)], &mut Vec::new()), Some(vec![place(9)]));
+    }
+
+    #[test]
+    fn a_revoke_during_a_close_waits_for_what_is_draining_already() {
+        let (mut desk, [a, b]) = desk();
+        let mut events = Vec::new();
+        desk.drain_all(&mut events);
+        assert_eq!(desk.release(a), None);
+        assert_eq!(desk.revoke(vec![place(0), place(1)], &mut events), None);
+        assert_eq!(events.len(), 1, "nothing is named twice: {events:?}");
+        assert_eq!(desk.release(b), Some(vec![place(0), place(1)]));
+    }
+
+    #[test]
+    fn what_was_found_out_for_an_old_ticket_is_discarded() {
+        let mut desk = Desk::default();
+        let old = desk.assign(vec![place(0)]);
+        let new = desk.assign(vec![place(0)]);
+        assert_eq!(desk.resolved(old, vec![committed(0, 5)], &mut Vec::new()), None);
+        assert!(desk.resolved(new, vec![committed(0, 5)], &mut Vec::new()).is_some());
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_has_another_number() {
+        let (mut desk, [a, _]) = desk();
+        desk.lose(&[place(0)], &mut Vec::new());
+        let ticket = desk.assign(vec![place(0)]);
+        desk.resolved(ticket, vec![committed(0, 5)], &mut Vec::new());
+        assert_ne!(desk.at(&place(0)).map(|s| s.assignment), Some(a));
+    }
+
+    #[test]
+    fn records_that_retention_removed_are_reported_as_a_range() {
+        let mut desk = Desk::default();
+        let ticket = desk.assign(vec![place(0)]);
+        let mut events = Vec::new();
+        let overtaken = begin(0, Begin::Overtaken { committed: 5, low: 8 });
+        let assign = desk.resolved(ticket, vec![overtaken], &mut events);
+        assert_eq!(assign, Some(vec![(place(0), 8)]));
+        assert!(matches!(
+            events.as_slice(),
+            [
+                SourceEvent::Assigned {
+                    position: 5,
+                    memo: Some(_),
+                    started: Started::Committed,
+                    ..
+                },
+                SourceEvent::Overtaken { from: 5, to: 8, .. }
+            ]
+        ));
+    }
+
+    #[test]
+    fn a_recreated_topic_starts_at_its_beginning_without_the_old_memo() {
+        let mut desk = Desk::default();
+        let ticket = desk.assign(vec![place(0)]);
+        let mut events = Vec::new();
+        let recreated = begin(0, Begin::Recreated { committed: 5, low: 0 });
+        desk.resolved(ticket, vec![recreated], &mut events);
+        assert!(matches!(
+            events.as_slice(),
+            [SourceEvent::Assigned {
+                position: 0,
+                memo: None,
+                ..
+            }]
+        ));
+    }
+
+    #[test]
+    fn a_topic_recreated_while_it_is_read_is_another_assignment() {
+        let (mut desk, [a, _]) = desk();
+        let mut events = Vec::new();
+        let seek = desk.out_of_range(a, Lost::Recreated { low: 0 }, &mut events);
+        assert_eq!(seek, Some((place(0), 0)));
+        assert!(matches!(events.as_slice(), [
+            SourceEvent::Lost(l),
+            SourceEvent::Assigned { assignment, position: 0, memo: None, started: Started::Recreated { committed: 5 }, .. }
+        ] if *l == [a] && *assignment != a));
+    }
+
+    #[test]
+    fn a_partition_that_is_drained_is_not_read_on() {
+        let (mut desk, [a, _]) = desk();
+        desk.revoke(vec![place(0)], &mut Vec::new());
+        assert_eq!(desk.out_of_range(a, Lost::Overtaken { to: 9 }, &mut Vec::new()), None);
+    }
+}

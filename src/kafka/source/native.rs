@@ -1,0 +1,356 @@
+//! The consumer's queue, polled through the library's own interface.
+//!
+//! `BaseConsumer::poll` would hide which partition an error belongs to, panics on a header name that is not UTF-8, and
+//! allocates for each record; here, everything that the queue can hold is one enum.
+
+use std::ffi::{CStr, CString, c_void};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka_sys as sys;
+
+use crate::delivery::record::{Header, Record, TopicPartition};
+
+/// The queue that a consumer's records and events arrive on.
+pub(super) struct Queue<C: ConsumerContext> {
+    queue: *mut sys::rd_kafka_queue_t,
+    /// Keeps the client alive, which has to outlive the queue.
+    consumer: Arc<BaseConsumer<C>>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread, and the pointer is only freed on drop.
+unsafe impl<C: ConsumerContext> Send for Queue<C> {}
+// SAFETY: as above.
+unsafe impl<C: ConsumerContext> Sync for Queue<C> {}
+
+/// Everything that the queue can hold.
+pub(super) enum Polled<'a> {
+    /// A record, valid until the next poll.
+    Record(RawRecord<'a>),
+    /// The group gives partitions.
+    Assign(Vec<Place>),
+    /// The group takes partitions.
+    Revoke(Vec<Place>),
+    /// A commit ended: the error of the whole, then each partition's own.
+    Committed(Result<(), Code>, Vec<(Place, Result<(), Code>)>),
+    /// Something went wrong, perhaps with one partition.
+    Error {
+        /// What.
+        code: Code,
+        /// In the library's words.
+        reason: String,
+        /// The partition, and the offset that was asked for.
+        at: Option<(Place, i64)>,
+        /// The client can't go on.
+        fatal: bool,
+    },
+    /// Something that concerns nobody, or a call to look at the commands.
+    Nothing,
+}
+
+/// A partition of a topic, by name.
+pub(super) type Place = (String, i32);
+
+/// An event of the library, freed on drop.
+struct Event(*mut sys::rd_kafka_event_t);
+
+/// A record in the library's memory.
+pub(super) struct RawRecord<'a> {
+    message: *const sys::rd_kafka_message_t,
+    _event: Event,
+    _queue: PhantomData<&'a ()>,
+}
+
+impl<C: ConsumerContext> Queue<C> {
+    /// `None`: the consumer has no group.
+    pub(super) fn of(consumer: Arc<BaseConsumer<C>>) -> Option<Queue<C>> {
+        // SAFETY: the client is alive as long as `consumer` is.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        (!queue.is_null()).then_some(Queue { queue, consumer })
+    }
+
+    /// The next record or event, waited for at most so long. `None`: nothing came.
+    pub(super) fn poll(&self, patience: Duration) -> Option<Polled<'_>> {
+        let ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive, and this is the only thread that polls it.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, ms) };
+        if event.is_null() {
+            return None;
+        }
+        let event = Event(event);
+        // SAFETY: the event is alive.
+        let kind = unsafe { sys::rd_kafka_event_type(event.0) };
+        Some(match kind {
+            sys::RD_KAFKA_EVENT_FETCH => self.record(event),
+            sys::RD_KAFKA_EVENT_REBALANCE => event.rebalance(),
+            sys::RD_KAFKA_EVENT_OFFSET_COMMIT => event.committed(),
+            sys::RD_KAFKA_EVENT_ERROR => event.error(),
+            _ => Polled::Nothing,
+        })
+    }
+
+    /// Makes a poll that waits, or the next one, return at once.
+    pub(super) fn wake(&self) {
+        // SAFETY: the queue is alive; the call may come from any thread.
+        unsafe { sys::rd_kafka_queue_yield(self.queue) }
+    }
+
+    fn record(&self, event: Event) -> Polled<'_> {
+        // SAFETY: the event is alive and is a fetch; the message lives as long as the event.
+        let message = unsafe { sys::rd_kafka_event_message_next(event.0) };
+        if message.is_null() {
+            return Polled::Nothing;
+        }
+        Polled::Record(RawRecord {
+            message,
+            _event: event,
+            _queue: PhantomData,
+        })
+    }
+}
+
+impl<C: ConsumerContext> Drop for Queue<C> {
+    fn drop(&mut self) {
+        let _client_is_alive = &self.consumer;
+        // SAFETY: got from `rd_kafka_queue_get_consumer`, and freed once.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+impl Event {
+    fn code(&self) -> sys::rd_kafka_resp_err_t {
+        // SAFETY: the event is alive.
+        unsafe { sys::rd_kafka_event_error(self.0) }
+    }
+
+    fn partitions(&self) -> Vec<(Place, Result<(), Code>)> {
+        // SAFETY: the event is alive, and owns the list, which may be null.
+        let list = unsafe { sys::rd_kafka_event_topic_partition_list(self.0).as_ref() };
+        list.map(elements)
+            .unwrap_or_default()
+            .iter()
+            .map(|e| (place(e), result(e.err)))
+            .collect()
+    }
+
+    fn rebalance(&self) -> Polled<'static> {
+        let places = || self.partitions().into_iter().map(|(place, _)| place).collect();
+        match Code::from(self.code()) {
+            Code::AssignPartitions => Polled::Assign(places()),
+            Code::RevokePartitions => Polled::Revoke(places()),
+            code => Polled::Error {
+                code,
+                reason: code.to_string(),
+                at: None,
+                fatal: false,
+            },
+        }
+    }
+
+    fn committed(&self) -> Polled<'static> {
+        Polled::Committed(result(self.code()), self.partitions())
+    }
+
+    fn error(&self) -> Polled<'static> {
+        // SAFETY: the event is alive, and owns the text. The partition is a copy, freed here.
+        let (reason, at, fatal) = unsafe {
+            let reason = text(sys::rd_kafka_event_error_string(self.0));
+            let partition = sys::rd_kafka_event_topic_partition(self.0);
+            let at = partition.as_ref().map(|p| (place(p), p.offset));
+            if !partition.is_null() {
+                sys::rd_kafka_topic_partition_destroy(partition);
+            }
+            (reason, at, sys::rd_kafka_event_error_is_fatal(self.0) != 0)
+        };
+        Polled::Error {
+            code: self.code().into(),
+            reason,
+            at,
+            fatal,
+        }
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: got from a poll, and freed once.
+        unsafe { sys::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+impl RawRecord<'_> {
+    fn message(&self) -> &sys::rd_kafka_message_t {
+        // SAFETY: it lives as long as the event, which `self` owns.
+        unsafe { &*self.message }
+    }
+
+    /// The same for all records of a topic, while the client lives; another for each topic.
+    pub(super) fn topic_key(&self) -> usize {
+        self.message().rkt as usize
+    }
+
+    pub(super) fn partition(&self) -> i32 {
+        self.message().partition
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        self.message().offset
+    }
+
+    pub(super) fn topic(&self) -> String {
+        // SAFETY: the topic object is alive as long as the message is.
+        unsafe { text(sys::rd_kafka_topic_name(self.message().rkt)) }
+    }
+
+    /// A record of our own. Key and value, and header values, share one allocation.
+    pub(super) fn copy(&self, source: TopicPartition) -> Record {
+        let message = self.message();
+        // SAFETY: pointers and lengths are the library's own, and null stands for null.
+        let (key, value) = unsafe { (slice(message.key, message.key_len), slice(message.payload, message.len)) };
+        let raw = self.headers();
+        let header_bytes: usize = raw.iter().map(|(_, v)| v.map_or(0, <[u8]>::len)).sum();
+        let mut all = Vec::with_capacity(key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + header_bytes);
+        let parts = [key, value].into_iter().chain(raw.iter().map(|(_, v)| *v));
+        parts.flatten().for_each(|part| all.extend_from_slice(part));
+        let mut rest = Bytes::from(all);
+        let mut cut = |part: Option<&[u8]>| part.map(|p| rest.split_to(p.len()));
+        Record {
+            source,
+            offset: message.offset,
+            timestamp_ms: self.timestamp_ms(),
+            key: cut(key),
+            value: cut(value),
+            headers: (raw.iter())
+                .map(|(name, value)| Header {
+                    name: name.to_string_lossy().into_owned(),
+                    value: cut(*value),
+                })
+                .collect(),
+        }
+    }
+
+    fn timestamp_ms(&self) -> i64 {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive, and `kind` is ours.
+        let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.message, &mut kind) };
+        match kind {
+            sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => -1,
+            _ => timestamp,
+        }
+    }
+
+    fn headers(&self) -> Vec<(&CStr, Option<&[u8]>)> {
+        let mut list = std::ptr::null_mut();
+        // SAFETY: the message is alive and keeps its headers; the library parses them on this first call.
+        let found = unsafe { sys::rd_kafka_message_headers(self.message, &mut list) };
+        if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Vec::new();
+        }
+        let mut headers = Vec::new();
+        loop {
+            let (mut name, mut value, mut len) = (std::ptr::null(), std::ptr::null(), 0);
+            // SAFETY: the list is alive; past its end the call fails.
+            let found = unsafe { sys::rd_kafka_header_get_all(list, headers.len(), &mut name, &mut value, &mut len) };
+            if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return headers;
+            }
+            // SAFETY: a name is zero-terminated; a value is null or `len` bytes.
+            headers.push(unsafe { (CStr::from_ptr(name), slice(value, len)) });
+        }
+    }
+}
+
+/// The low and high watermarks that the last fetch brought, if one did.
+pub(super) fn cached_watermarks<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<(i64, i64)> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client is alive, the rest is ours.
+    let code = unsafe {
+        let client = consumer.client().native_ptr();
+        sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high)
+    };
+    (code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && low >= 0 && high >= 0).then_some((low, high))
+}
+
+/// What a group has committed on a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CommittedOffset {
+    /// The offset.
+    pub offset: i64,
+    /// What stands beside it; bytes that are not UTF-8 are replaced, so that the memo's checksum tells.
+    pub memo: Option<String>,
+}
+
+/// A partition's committed offset, if there is one, or why it is not known.
+pub(super) type Committed = Result<Option<CommittedOffset>, Code>;
+
+/// What a group has committed on each of the partitions.
+pub(super) fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    places: &[Place],
+    patience: Duration,
+) -> Result<Vec<(Place, Committed)>, ClientError> {
+    let mut list = TopicPartitionList::with_capacity(places.len());
+    for (topic, partition) in places {
+        list.add_partition(topic, *partition);
+    }
+    let list = consumer.committed_offsets(list, patience)?;
+    // SAFETY: the list is alive until the end of this function.
+    let elements = elements(unsafe { &*list.ptr() });
+    let committed = |e: &sys::rd_kafka_topic_partition_t| {
+        result(e.err)?;
+        // SAFETY: metadata is null or so many bytes.
+        let memo = unsafe { slice(e.metadata, e.metadata_size) }.filter(|m| !m.is_empty());
+        Ok((e.offset >= 0).then(|| CommittedOffset {
+            offset: e.offset,
+            memo: memo.map(|m| String::from_utf8_lossy(m).into_owned()),
+        }))
+    };
+    Ok(elements.iter().map(|e| (place(e), committed(e))).collect())
+}
+
+fn elements(list: &sys::rd_kafka_topic_partition_list_t) -> &[sys::rd_kafka_topic_partition_t] {
+    match usize::try_from(list.cnt) {
+        // SAFETY: the library keeps `cnt` elements there.
+        Ok(count) if count > 0 => unsafe { std::slice::from_raw_parts(list.elems, count) },
+        _ => &[],
+    }
+}
+
+fn place(element: &sys::rd_kafka_topic_partition_t) -> Place {
+    // SAFETY: a partition in a list always has a topic's name, zero-terminated.
+    (unsafe { text(element.topic) }, element.partition)
+}
+
+fn result(code: sys::rd_kafka_resp_err_t) -> Result<(), Code> {
+    match code {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(code.into()),
+    }
+}
+
+/// # Safety
+/// `text` is null or zero-terminated.
+unsafe fn text(text: *const std::ffi::c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// # Safety
+/// `data` is null, or `len` bytes that stay as long as the result is used.
+unsafe fn slice<'a>(data: *const c_void, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), len) })
+}

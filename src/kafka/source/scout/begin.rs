@@ -1,0 +1,109 @@
+//! Before the first record: is the group ours, and where does a pipeline start that has never run.
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::{Finding, Sight, Worker};
+use crate::kafka::admin;
+use crate::kafka::error::{KafkaError, Kind, Right};
+use crate::kafka::source::events::Start;
+use crate::kafka::source::native::Place;
+
+impl Worker {
+    pub(super) fn begin(&self) {
+        let begun = self.insist(|| {
+            self.refuse_strangers()?;
+            let sight = self.look()?;
+            self.start_once(&sight)?;
+            Ok(sight)
+        });
+        if let Some(sight) = begun {
+            for trouble in sight.troubles {
+                (self.tell)(Finding::Trouble(trouble));
+            }
+            (self.tell)(Finding::Ready(sight.there.into_iter().map(|(name, _)| name).collect()));
+        }
+    }
+
+    /// A group belongs to one pipeline: two that share one would take each other's records.
+    fn refuse_strangers(&self) -> Result<(), KafkaError> {
+        let (group, pipeline) = (&self.settings.group, &self.settings.pipeline);
+        let members = match admin::group_members(self.client.client(), group) {
+            Ok(members) => members,
+            // Who may not look finds out when joining whether the group may be used.
+            Err(error) if matches!(error.kind, Kind::Denied(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let ours = format!("fnbridge/{pipeline}/");
+        match members.iter().find(|m| !m.client_id.starts_with(&ours)) {
+            None => Ok(()),
+            Some(stranger) => Err(KafkaError::new(
+                Kind::GroupInUse,
+                format!(
+                    "group `{group}` has a member that is not of pipeline `{pipeline}`: client `{}` at {}; \
+                     stop it, or give the pipeline a group of its own",
+                    stranger.client_id, stranger.host
+                ),
+            )),
+        }
+    }
+
+    /// `start` applies once: where the group has no offset on any partition of the source, all of them are resolved and
+    /// committed before anybody reads.
+    fn start_once(&self, sight: &Sight) -> Result<(), KafkaError> {
+        let places = sight.places();
+        if places.is_empty() || self.committed(&places)?.values().any(Option::is_some) {
+            return Ok(());
+        }
+        let offsets = self.start_offsets(&places)?;
+        match self.commit_offsets(&offsets) {
+            // Somebody has joined meanwhile, who has done the same before: look again.
+            Err(error) if error.kind == Kind::NotMember => {
+                Err(KafkaError::new(Kind::Passing, format!("{}; looking again", error.text)))
+            }
+            other => other,
+        }
+    }
+
+    fn start_offsets(&self, places: &[Place]) -> Result<Vec<(Place, i64)>, KafkaError> {
+        let at = match self.settings.start {
+            Start::Earliest => Offset::Beginning,
+            Start::Latest => Offset::End,
+            Start::At(ms) => Offset::Offset(ms.max(0)),
+        };
+        let mut answers = self.offsets(places, at)?;
+        // After the last record of that time stands the end.
+        let ends: Vec<Place> = places
+            .iter()
+            .filter(|p| answers.get(*p) == Some(&Ok(-1)))
+            .cloned()
+            .collect();
+        answers.extend(self.offsets(&ends, Offset::End)?);
+        let offset = |place: &Place| match answers.get(place) {
+            Some(Ok(offset)) => Ok((place.clone(), *offset)),
+            Some(Err(code)) => {
+                let doing = format!("see where {}/{} starts", place.0, place.1);
+                Err(KafkaError::from_code(
+                    *code,
+                    &doing,
+                    Some(Right::ReadTopic(place.0.clone())),
+                ))
+            }
+            None => Err(KafkaError::new(Kind::Passing, "the cluster's answer lacks a partition")),
+        };
+        places.iter().map(offset).collect()
+    }
+
+    /// Commits and waits, without a memo.
+    pub(super) fn commit_offsets(&self, offsets: &[(Place, i64)]) -> Result<(), KafkaError> {
+        let group = &self.settings.group;
+        let doing = format!("commit where group `{group}` starts");
+        let failed = |e| KafkaError::from_client(&e, &doing, Some(Right::UseGroup(group.clone())));
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for ((topic, partition), offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(failed)?;
+        }
+        self.client.commit(&list, CommitMode::Sync).map_err(failed)
+    }
+}
