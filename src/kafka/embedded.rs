@@ -184,6 +184,7 @@ async fn join(mut outside: TcpStream, inner: SocketAddr) -> std::io::Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use rdkafka::Message;
@@ -191,6 +192,7 @@ mod tests {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
     use super::*;
+    use crate::kafka::{ClusterSettings, Source, SourceEvent, SourceSettings, Topics};
 
     fn client(broker: &EmbeddedBroker) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -258,6 +260,30 @@ mod tests {
             .unwrap();
         assert_eq!(metadata.topics()[0].partitions().len(), 7);
         assert_eq!(metadata.brokers()[0].port(), i32::from(broker.address().port()));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_source_reads_from_the_broker_although_it_can_not_say_who_is_in_a_group() {
+        let broker = EmbeddedBroker::start(Port::Exactly(0)).await.unwrap();
+        broker.create_topic("orders", 1).unwrap();
+        produce(&broker, "orders", 0, &["a", "b"]);
+        let cluster = Arc::new(ClusterSettings::plaintext("embedded", broker.address().to_string()));
+        let topics = Topics::Named(vec!["orders".to_owned()]);
+        let settings = SourceSettings::new(cluster, "p", "w", "fnbridge-p", topics);
+        let (_source, mut events) = Source::start(settings);
+        let mut read = 0;
+        let mut batch = Vec::new();
+        while read < 2 {
+            let wait = tokio::time::timeout(Duration::from_secs(10), events.recv_many(&mut batch));
+            assert!(wait.await.unwrap());
+            for event in batch.drain(..) {
+                match event {
+                    SourceEvent::Records { records, .. } => read += records.len(),
+                    SourceEvent::Trouble(trouble) => panic!("{}", trouble.text),
+                    _ => {}
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -196,7 +196,7 @@ impl Kind {
             Code::InvalidReplicationFactor | Code::InvalidReplicaAssignment | Code::InvalidRequest => Kind::Refused,
             Code::InvalidGroupId | Code::UnsupportedVersion | Code::UnsupportedForMessageFormat => Kind::Refused,
             Code::InconsistentGroupProtocol | Code::InvalidSessionTimeout | Code::GroupMaxSizeReached => Kind::Refused,
-            Code::UnsupportedCompressionType | Code::InvalidArgument => Kind::Refused,
+            Code::UnsupportedCompressionType | Code::UnsupportedFeature | Code::InvalidArgument => Kind::Refused,
 
             Code::QueueFull => Kind::Full,
             Code::PurgeQueue | Code::PurgeInflight => Kind::Purged,

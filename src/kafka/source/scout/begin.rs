@@ -12,8 +12,9 @@ use crate::kafka::source::native::Place;
 impl Worker {
     pub(super) fn begin(&self) {
         let begun = self.insist(|| {
-            self.refuse_strangers()?;
+            // In this order: asked without metadata, the client library may sleep a second over a group's members.
             let sight = self.look()?;
+            self.refuse_strangers()?;
             self.start_once(&sight)?;
             Ok(sight)
         });
@@ -31,7 +32,8 @@ impl Worker {
         let members = match admin::group_members(self.client.client(), group) {
             Ok(members) => members,
             // Who may not look finds out when joining whether the group may be used.
-            Err(error) if matches!(error.kind, Kind::Denied(_)) => return Ok(()),
+            // So does one whose broker does not know the question, as the embedded one.
+            Err(error) if matches!(error.kind, Kind::Denied(_) | Kind::Refused) => return Ok(()),
             Err(error) => return Err(error),
         };
         let ours = format!("fnbridge/{pipeline}/");
