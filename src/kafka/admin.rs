@@ -11,6 +11,7 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
 use super::cluster::ClusterSettings;
+use super::embedded;
 use super::error::{KafkaError, Kind, Right};
 
 /// How long one question may take.
@@ -99,6 +100,9 @@ impl Admin {
     /// # Errors
     /// [`Kind::Missing`] where it does not exist, and as [`describe_topic`](Self::describe_topic).
     pub async fn topic_config(&self, topic: &str) -> Result<TopicConfig, KafkaError> {
+        if self.cluster.embedded {
+            return Ok(embedded::topic_config());
+        }
         let doing = format!("see the settings of topic `{topic}`");
         let needs = || Some(Right::DescribeTopic(topic.to_owned()));
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
@@ -138,6 +142,9 @@ impl Admin {
     /// # Errors
     /// [`Kind::Denied`] with the right that is missing, [`Kind::Refused`] where the cluster's policy says no.
     pub async fn create_topic(&self, plan: &TopicPlan) -> Result<bool, KafkaError> {
+        if self.cluster.embedded {
+            return embedded::refuse_to_create(&plan.name);
+        }
         let doing = format!("create topic `{}`", plan.name);
         let needs = || Some(Right::CreateTopic(plan.name.clone()));
         let mut topic = NewTopic::new(

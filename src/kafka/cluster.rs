@@ -20,6 +20,8 @@ pub struct ClusterSettings {
     pub security: Security,
     /// librdkafka's own properties, passed on. They win over our defaults, but for those in [`OWNED`].
     pub properties: BTreeMap<String, String>,
+    /// It is the embedded broker, which answers no admin requests: its answers are known.
+    pub embedded: bool,
 }
 
 /// How connections are secured.
@@ -147,6 +149,7 @@ impl ClusterSettings {
             bootstrap_servers: bootstrap_servers.into(),
             security: Security::Plaintext,
             properties: BTreeMap::new(),
+            embedded: false,
         }
     }
 

@@ -4,11 +4,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use super::admin::TopicConfig;
+use super::cluster::ClusterSettings;
+use super::error::{KafkaError, Kind};
 
 /// The port that Kafka clients try first.
 pub const USUAL_PORT: u16 = 9092;
@@ -28,6 +32,9 @@ pub const LIMITS: [&str; 6] = [
     "does not isolate or fence transactions: calls succeed and mean nothing",
     "is one broker without security or replication, for this machine only",
 ];
+
+/// A record may be this large: a few of them still fit beside each other.
+const MAX_RECORD_BYTES: usize = KEPT_BYTES / 4;
 
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const BROKER_ID: i32 = 1;
@@ -57,7 +64,7 @@ pub enum EmbeddedError {
     },
     /// librdkafka could not make its mock cluster.
     #[error("the embedded broker did not start: {0}")]
-    Start(KafkaError),
+    Start(ClientError),
     /// librdkafka refused the topic.
     #[error("the embedded broker cannot make topic {topic} with {partitions} partitions: {source}")]
     Topic {
@@ -66,7 +73,7 @@ pub enum EmbeddedError {
         /// How many partitions it was to have.
         partitions: i32,
         /// librdkafka's word.
-        source: KafkaError,
+        source: ClientError,
     },
 }
 
@@ -100,16 +107,24 @@ impl EmbeddedBroker {
         self.address
     }
 
+    /// How our own clients reach it.
+    pub fn cluster(&self) -> ClusterSettings {
+        ClusterSettings {
+            embedded: true,
+            ..ClusterSettings::plaintext("embedded", self.address.to_string())
+        }
+    }
+
     /// Makes a topic, if there is none by that name.
     ///
     /// # Errors
     /// Where librdkafka refuses the name or the number of partitions.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), EmbeddedError> {
         let Some(mock) = self.owner.client().mock_cluster() else {
-            return Err(EmbeddedError::Start(KafkaError::MockCluster(RDKafkaErrorCode::Fail)));
+            return Err(EmbeddedError::Start(ClientError::MockCluster(RDKafkaErrorCode::Fail)));
         };
         match mock.create_topic(topic, partitions, 1) {
-            Ok(()) | Err(KafkaError::MockCluster(RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            Ok(()) | Err(ClientError::MockCluster(RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
             Err(source) => Err(EmbeddedError::Topic {
                 topic: topic.to_owned(),
                 partitions,
@@ -117,6 +132,21 @@ impl EmbeddedBroker {
             }),
         }
     }
+}
+
+/// How every topic is kept, which the broker can't say itself.
+pub(super) fn topic_config() -> TopicConfig {
+    TopicConfig {
+        cleanup_policy: "delete".to_owned(),
+        retention_ms: -1,
+        max_message_bytes: MAX_RECORD_BYTES,
+    }
+}
+
+/// Topics are made in process, by [`EmbeddedBroker::create_topic`].
+pub(super) fn refuse_to_create(topic: &str) -> Result<bool, KafkaError> {
+    let text = format!("could not create topic `{topic}`: the embedded broker takes no such request");
+    Err(KafkaError::new(Kind::Refused, text))
 }
 
 impl Drop for EmbeddedBroker {
@@ -141,7 +171,7 @@ async fn listen(port: Port) -> Result<TcpListener, EmbeddedError> {
 
 /// Lets the mock cluster name `address` as its own, and returns where it really listens.
 fn advertise(owner: &BaseProducer, address: SocketAddr) -> Result<SocketAddr, EmbeddedError> {
-    let failed = || EmbeddedError::Start(KafkaError::MockCluster(RDKafkaErrorCode::Fail));
+    let failed = || EmbeddedError::Start(ClientError::MockCluster(RDKafkaErrorCode::Fail));
     let mock = owner.client().mock_cluster().ok_or_else(failed)?;
     let inner: SocketAddr = mock.bootstrap_servers().parse().map_err(|_| failed())?;
     // SAFETY: the cluster belongs to `owner`'s client, which outlives these calls; the host is copied before the call
@@ -192,7 +222,8 @@ mod tests {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
     use super::*;
-    use crate::kafka::{ClusterSettings, Source, SourceEvent, SourceSettings, Topics};
+    use crate::kafka::admin::TopicPlan;
+    use crate::kafka::{Admin, Source, SourceEvent, SourceSettings, Topics};
 
     fn client(broker: &EmbeddedBroker) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -267,7 +298,7 @@ mod tests {
         let broker = EmbeddedBroker::start(Port::Exactly(0)).await.unwrap();
         broker.create_topic("orders", 1).unwrap();
         produce(&broker, "orders", 0, &["a", "b"]);
-        let cluster = Arc::new(ClusterSettings::plaintext("embedded", broker.address().to_string()));
+        let cluster = Arc::new(broker.cluster());
         let topics = Topics::Named(vec!["orders".to_owned()]);
         let settings = SourceSettings::new(cluster, "p", "w", "fnbridge-p", topics);
         let (_source, mut events) = Source::start(settings);
@@ -284,6 +315,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_the_broker_can_not_answer_is_answered_for_it() {
+        let broker = EmbeddedBroker::start(Port::Exactly(0)).await.unwrap();
+        broker.create_topic("orders", 3).unwrap();
+        let admin = Admin::open(Arc::new(broker.cluster()), "test").unwrap();
+        let asked = Instant::now();
+        assert_eq!(admin.describe_topic("orders").await.unwrap().unwrap().partitions, 3);
+        assert_eq!(admin.topic_config("orders").await.unwrap().retention_ms, -1);
+        let plan = TopicPlan {
+            name: "more".to_owned(),
+            partitions: 1,
+            replication: None,
+            config: Vec::new(),
+            dry_run: false,
+        };
+        assert_eq!(admin.create_topic(&plan).await.unwrap_err().kind, Kind::Refused);
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "a question waited for its time-out"
+        );
     }
 
     #[tokio::test]
