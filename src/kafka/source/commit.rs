@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::Client;
+use super::Quiet;
 use super::desk::Desk;
 use super::events::SourceEvent;
-use super::native::Place;
+use super::native::{Place, Queue};
 use crate::delivery::event::{Assignment, CommitEntry};
 use crate::kafka::error::{Kind, Resource, Right, said};
 
@@ -32,7 +31,7 @@ impl Commits {
     /// Sends what is held; if nothing can be sent, the answer is there at once.
     pub(super) fn send(
         &mut self,
-        client: &Client,
+        queue: &Queue<Quiet>,
         entries: Vec<CommitEntry>,
         desk: &Desk,
         events: &mut Vec<SourceEvent>,
@@ -54,7 +53,7 @@ impl Commits {
             self.finish(events, |_| Ok(()));
             return;
         }
-        let sent = list(&held).and_then(|list| client.commit(&list, CommitMode::Async));
+        let sent = list(&held).and_then(|list| queue.commit(&list).map_err(ClientError::ConsumerCommit));
         if let Err(error) = sent {
             self.finish(events, |_| Err(error.to_string()));
         }
@@ -92,7 +91,7 @@ impl Commits {
     }
 }
 
-fn list(entries: &[CommitEntry]) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
+fn list(entries: &[CommitEntry]) -> Result<TopicPartitionList, ClientError> {
     let mut list = TopicPartitionList::with_capacity(entries.len());
     for entry in entries {
         let (topic, partition) = (&entry.source.topic, entry.source.partition);

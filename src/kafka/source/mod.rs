@@ -136,6 +136,8 @@ fn config(settings: &SourceSettings) -> rdkafka::ClientConfig {
         ),
         ("fetch.queue.backoff.ms", "20".to_owned()),
         ("fetch.error.backoff.ms", "200".to_owned()),
+        // Members learn of a rebalance from their heartbeats: partitions that were given up lie idle so long.
+        ("heartbeat.interval.ms", "1000".to_owned()),
         ("queued.max.messages.kbytes", prefetch_kib.to_string()),
         ("socket.nagle.disable", "true".to_owned()),
     ];

@@ -100,6 +100,17 @@ impl<C: ConsumerContext> Queue<C> {
         unsafe { sys::rd_kafka_queue_yield(self.queue) }
     }
 
+    /// Commits; the answer arrives on the queue. (`BaseConsumer::commit` asks for one that never comes, as it sets no
+    /// callback of the library's.)
+    pub(super) fn commit(&self, offsets: &TopicPartitionList) -> Result<(), Code> {
+        // SAFETY: client, list and queue are alive; the library copies the list. Without a callback, the answer is an
+        // event.
+        result(unsafe {
+            let client = self.consumer.client().native_ptr();
+            sys::rd_kafka_commit_queue(client, offsets.ptr(), self.queue, None, std::ptr::null_mut())
+        })
+    }
+
     fn record(&self, event: Event) -> Polled<'_> {
         // SAFETY: the event is alive and is a fetch; the message lives as long as the event.
         let message = unsafe { sys::rd_kafka_event_message_next(event.0) };

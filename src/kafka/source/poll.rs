@@ -140,7 +140,7 @@ impl Poller {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Commit(entries) => self.commits.send(&self.client, entries, &self.desk, &mut self.events),
+            Command::Commit(entries) => self.commits.send(&self.queue, entries, &self.desk, &mut self.events),
             Command::Pause(assignments) => self.set_paused(&assignments, true),
             Command::Resume(assignments) => self.set_paused(&assignments, false),
             Command::Release(assignment) => {
@@ -294,6 +294,7 @@ impl Poller {
         } else if self.starved {
             self.pause_fetching();
         }
+        self.wake_fetchers();
     }
 
     /// Tells the group that these are free.
@@ -306,6 +307,7 @@ impl Poller {
         if let Err(error) = freed {
             self.client_error(&error, "let an assignment go");
         }
+        self.wake_fetchers();
     }
 
     /// The same while leaving, where the library takes every answer as this one.
@@ -384,6 +386,16 @@ impl Poller {
         });
         if let Err(error) = done {
             self.client_error(&error, "pause or resume fetching");
+        } else if fetch {
+            self.scout.ask(Job::Wake(places.to_vec()));
+        }
+    }
+
+    /// What is kept was not fetched while the group moved; it is again, and at once.
+    fn wake_fetchers(&self) {
+        let kept = self.unpaused();
+        if !kept.is_empty() {
+            self.scout.ask(Job::Wake(kept));
         }
     }
 

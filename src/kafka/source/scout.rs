@@ -37,6 +37,9 @@ pub(super) enum Job {
     FindLog(Assignment, Place),
     /// Where do these partitions' logs begin and end, which nobody fetches from.
     Watermarks(Vec<(Assignment, Place)>),
+    /// Anything, of the leaders of these partitions: a request is what wakes the client's threads, which would look at
+    /// partitions that were resumed only within a second.
+    Wake(Vec<Place>),
 }
 
 /// What was found out.
@@ -135,6 +138,7 @@ impl Worker {
                 }
             }
             Job::Watermarks(wanted) => self.watermarks(&wanted),
+            Job::Wake(places) => drop(self.offsets(&places, Offset::End)),
         }
     }
 
