@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::commit::Commits;
-use super::desk::Desk;
+use super::desk::{Desk, Slot};
 use super::events::{SourceEvent, SourceSettings, Topics, Trouble, TroubleKind};
 use super::inbox::Inbox;
 use super::native::{Place, Polled, Queue, cached_watermarks};
@@ -67,6 +67,8 @@ pub(super) struct Poller {
     phase: Phase,
     looking: bool,
     next_look: Instant,
+    /// Partitions that the client has stopped, and that are to be read on.
+    restarts: Vec<Place>,
     next_watermarks: Instant,
     /// Fetching pauses because nobody receives.
     starved: bool,
@@ -114,6 +116,7 @@ impl Poller {
             phase: Phase::Reading,
             looking: true,
             next_look: now,
+            restarts: Vec::new(),
             next_watermarks: now,
             starved: false,
             fetch_denied: false,
@@ -128,10 +131,12 @@ impl Poller {
             }
             self.keep_time(Instant::now());
             self.hand_over();
-            if self.make_room() {
-                self.fetch();
-            }
+            self.make_room();
+            let emptied = self.fetch();
             self.hand_over();
+            if emptied && self.phase == Phase::Reading {
+                self.restart();
+            }
         }
         // Commands go nowhere from here on, and the client is destroyed on this thread.
         *self.line.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -194,14 +199,16 @@ impl Poller {
     }
 
     /// One round: waits for the first record or event, then takes what is there.
-    fn fetch(&mut self) {
+    ///
+    /// True: there was nothing more, and so no event that waits to be seen.
+    fn fetch(&mut self) -> bool {
         let queue = Arc::clone(&self.queue);
-        let busy = self.starved || self.phase != Phase::Reading || self.desk.is_revoking();
+        let busy = self.starved || !self.restarts.is_empty() || self.phase != Phase::Reading || self.desk.is_revoking();
         let mut patience = if busy { SHORT_PATIENCE } else { PATIENCE };
         let (mut records, mut bytes) = (0, 0);
         while records < ROUND_RECORDS && bytes < ROUND_BYTES {
             match queue.poll(patience) {
-                None => return,
+                None => return true,
                 Some(Polled::Record(raw)) => {
                     bytes += self.routes.add(&raw, &self.desk);
                     records += 1;
@@ -211,12 +218,13 @@ impl Poller {
                     self.flush();
                     self.happened(event);
                     if self.phase == Phase::Ended {
-                        return;
+                        return false;
                     }
                 }
             }
             patience = Duration::ZERO;
         }
+        false
     }
 
     fn happened(&mut self, event: Polled<'_>) {
@@ -353,13 +361,46 @@ impl Poller {
             return;
         };
         self.routes.clear();
-        // A recreated topic's partition is another assignment, which nobody has paused.
-        if self.desk.at(&place).is_some_and(|s| !s.paused) {
-            self.fetch_of(std::slice::from_ref(&place), true);
+        debug_assert!(
+            self.desk.at(&place).is_some_and(|s| s.position == to),
+            "the desk says where reading goes on"
+        );
+        self.restarts.push(place);
+    }
+
+    /// Reads on where an offset was not in the log. The client stops such a partition, and only starts it again when it
+    /// is given anew; but not while the group waits for an answer, which this would be taken for.
+    fn restart(&mut self) {
+        if self.restarts.is_empty() || self.desk.is_assigning() || self.desk.is_revoking() {
+            return;
         }
-        if let Err(error) = self.client.seek(&place.0, place.1, Offset::Offset(to), Duration::ZERO) {
-            self.client_error(&error, &format!("read on at {}/{}/{to}", place.0, place.1));
+        let mut places = std::mem::take(&mut self.restarts);
+        places.retain(|place| self.desk.at(place).is_some_and(|slot| !slot.draining));
+        let eager = !matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        if eager && !places.is_empty() {
+            places = self.desk.places();
         }
+        let held: Vec<(Place, &Slot)> = places
+            .iter()
+            .filter_map(|p| Some((p.clone(), self.desk.at(p)?)))
+            .collect();
+        let begins: Vec<(Place, i64)> = held
+            .iter()
+            .map(|(place, slot)| (place.clone(), slot.position))
+            .collect();
+        let paused: Vec<Place> = held
+            .into_iter()
+            .filter(|(_, s)| s.paused)
+            .map(|(place, _)| place)
+            .collect();
+        if begins.is_empty() {
+            return;
+        }
+        if !eager {
+            self.let_go(&places);
+        }
+        self.take_up(&begins);
+        self.fetch_of(&paused, false);
     }
 
     fn set_paused(&mut self, assignments: &[Assignment], paused: bool) {
@@ -399,9 +440,9 @@ impl Poller {
         }
     }
 
-    /// False: the inbox is full, and was for a moment. Callbacks are served all the same: after a while, fetching pauses
-    /// and polling goes on.
-    fn make_room(&mut self) -> bool {
+    /// A full inbox is waited for, for a moment. Callbacks are served all the same: after that, fetching pauses and polling
+    /// goes on.
+    fn make_room(&mut self) {
         if self.starved && self.inbox.is_half_empty() {
             self.starved = false;
             self.fetch_of(&self.unpaused(), true);
@@ -409,7 +450,6 @@ impl Poller {
             self.starved = true;
             self.pause_fetching();
         }
-        true
     }
 
     fn pause_fetching(&mut self) {
