@@ -179,7 +179,7 @@ impl Task {
         let partitions = self
             .partitions
             .values()
-            .flat_map(|p| [self.commit_due(p), p.drain.map(|d| d.deadline)]);
+            .flat_map(|p| [self.commit_due(p), p.drain.filter(|d| !d.cut_off).map(|d| d.deadline)]);
         schedule.into_iter().chain(partitions).flatten().min()
     }
 
