@@ -41,13 +41,14 @@ impl ProducerSettings {
     /// The broker's own default for `max.message.bytes`.
     pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;
 
-    /// Settings for a cluster: 64 MiB of window, 2 ms of linger.
+    /// Settings for a cluster: 64 MiB of window, and 5 ms of linger: with less, a slow broker has five requests of a
+    /// partition in flight, and then the client's thread spins until one is acked.
     pub fn new(cluster: Arc<ClusterSettings>, client_id: impl Into<String>) -> ProducerSettings {
         ProducerSettings {
             cluster,
             client_id: client_id.into(),
             window_bytes: 64 << 20,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(5),
             max_message_bytes: Self::DEFAULT_MAX_MESSAGE_BYTES,
         }
     }
@@ -270,6 +271,8 @@ fn config(settings: &ProducerSettings) -> rdkafka::ClientConfig {
         ("linger.ms", settings.linger.as_millis().to_string()),
         ("socket.nagle.disable", "true".to_owned()),
         ("retry.backoff.max.ms", "1000".to_owned()),
+        // A topic that is not there is said after so long; one that was just created may take a moment to be seen.
+        ("topic.metadata.propagation.max.ms", "5000".to_owned()),
     ];
     let mut config = settings.cluster.config(&defaults);
     let window_kib = (settings.window_bytes / 1024).clamp(1024, 2_097_151);

@@ -74,6 +74,8 @@ pub(super) struct Poller {
     starved: bool,
     /// Fetching was refused for want of a right; only a record proves the contrary.
     fetch_denied: bool,
+    /// What the client said when it last could not reach a broker.
+    last_failure: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,6 +122,7 @@ impl Poller {
             next_watermarks: now,
             starved: false,
             fetch_denied: false,
+            last_failure: "no connection could be made".to_owned(),
         })
     }
 
@@ -338,9 +341,10 @@ impl Poller {
             return;
         }
         // Whether nobody answers at all is found out by asking: an idle connection that closes says the same.
-        if code == Code::AllBrokersDown || Kind::of(code) == Kind::Missing {
-            self.next_look = Instant::now();
-            return;
+        match Kind::of(code) {
+            Kind::Away if code != Code::AllBrokersDown => reason.clone_into(&mut self.last_failure),
+            Kind::Away | Kind::Missing => self.next_look = Instant::now(),
+            _ => {}
         }
         let topic = at.as_ref().map(|((topic, _), _)| topic.as_str());
         let (group, cluster) = (&self.settings.group, &self.settings.cluster.name);
@@ -587,7 +591,14 @@ impl Poller {
         }
     }
 
-    fn trouble(&mut self, trouble: Trouble) {
+    fn trouble(&mut self, mut trouble: Trouble) {
+        if trouble.kind == TroubleKind::ClusterAway {
+            let cluster = &self.settings.cluster;
+            trouble.text = format!(
+                "cluster `{}` ({}) does not answer: {}",
+                cluster.name, cluster.bootstrap_servers, self.last_failure
+            );
+        }
         let fatal = trouble.kind.fatal();
         if let Some(trouble) = self.troubles.rise(trouble, Instant::now()) {
             self.events.push(SourceEvent::Trouble(trouble));

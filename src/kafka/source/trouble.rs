@@ -20,10 +20,12 @@ struct Standing {
 }
 
 impl Troubles {
-    /// `Some`: it has to be said, for it is new, other than before, or was last said a while ago.
+    /// `Some`: it has to be said, for it is new, other than before, or was last said a while ago. Each attempt to reach a
+    /// cluster fails with other words, which is not another trouble.
     pub(super) fn rise(&mut self, trouble: Trouble, now: Instant) -> Option<Trouble> {
-        let said = self.0.get(&trouble.kind);
-        if said.is_some_and(|s| s.text == trouble.text && now.duration_since(s.said) < AGAIN) {
+        let same = |s: &&Standing| s.text == trouble.text || trouble.kind == TroubleKind::ClusterAway;
+        let said = self.0.get(&trouble.kind).filter(same);
+        if said.is_some_and(|s| now.duration_since(s.said) < AGAIN) {
             return None;
         }
         let standing = Standing {
@@ -69,10 +71,6 @@ pub(super) fn of_error(error: &KafkaError) -> Trouble {
 pub(super) fn of_event(code: Code, reason: &str, topic: Option<&str>, group: &str, cluster: &str) -> Option<Trouble> {
     let named = |right: Right, doing: String| KafkaError::from_code(code, &doing, Some(right)).to_string();
     let (kind, text) = match Kind::of(code) {
-        Kind::Away if code == Code::AllBrokersDown => (
-            TroubleKind::ClusterAway,
-            format!("cluster `{cluster}` does not answer: {reason}"),
-        ),
         Kind::Unauthenticated => (
             TroubleKind::Unauthenticated,
             format!("cluster `{cluster}` does not accept user and password: {reason}"),
@@ -124,8 +122,14 @@ mod tests {
     #[test]
     fn a_trouble_that_changes_is_said_at_once() {
         let (mut troubles, start) = (Troubles::default(), Instant::now());
+        let missing = |text: &str| Trouble {
+            kind: TroubleKind::TopicMissing,
+            text: text.into(),
+        };
+        troubles.rise(missing("`a`"), start);
+        assert!(troubles.rise(missing("`b`"), start).is_some());
         troubles.rise(away("no answer"), start);
-        assert!(troubles.rise(away("connection refused"), start).is_some());
+        assert!(troubles.rise(away("connection refused"), start).is_none());
     }
 
     #[test]
