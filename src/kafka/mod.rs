@@ -5,6 +5,7 @@ pub mod admin;
 pub mod cluster;
 pub mod embedded;
 pub mod error;
+mod native;
 pub mod pattern;
 pub mod producer;
 pub mod source;

@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod health;
+mod reports;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 use self::deliveries::{Place, Request};
 use self::health::HealthReport;
+use self::reports::{Report, Reports};
 use super::cluster::ClusterSettings;
 use super::error::{KafkaError, Kind, Resource, Right, said};
 use crate::delivery::record::Header;
@@ -102,8 +104,11 @@ pub struct Producer {
     partitions: moka::sync::Cache<String, i32>,
 }
 
-/// A client of the library, and the thread that serves it. One that has met a fatal error is replaced by a new one.
+/// A client of the library, and what the thread needs that serves it. One that has met a fatal error is replaced by a
+/// new one.
 struct Client {
+    /// First, for it has to go before its client.
+    reports: Reports,
     inner: BaseProducer<Context>,
     stop: AtomicBool,
     topic: OnceLock<String>,
@@ -180,8 +185,7 @@ impl Producer {
             // Settings that worked once work again; should that fail, the old client goes on refusing.
             && let Ok(client) = Client::open(&self.settings, &self.health)
         {
-            current.purge();
-            current.stop.store(true, Ordering::Release);
+            current.retire();
             *current = client;
         }
         Arc::clone(&current)
@@ -191,8 +195,7 @@ impl Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        client.purge();
-        client.stop.store(true, Ordering::Release);
+        client.retire();
     }
 }
 
@@ -204,8 +207,11 @@ impl Client {
             fatal: AtomicBool::new(false),
         };
         let doing = format!("open a producer on cluster `{}`", settings.cluster.name);
-        let inner = (config.create_with_context(context)).map_err(|e| KafkaError::from_client(&e, &doing, None))?;
+        let inner: BaseProducer<Context> =
+            (config.create_with_context(context)).map_err(|e| KafkaError::from_client(&e, &doing, None))?;
         let client = Arc::new(Client {
+            // SAFETY: it is dropped before the client, and everything that is sent carries a place.
+            reports: unsafe { Reports::of(inner.client().native_ptr()) },
             inner,
             stop: AtomicBool::new(false),
             topic: OnceLock::new(),
@@ -220,13 +226,14 @@ impl Client {
 
     /// Delivery reports and errors arrive on this thread, until nobody needs them.
     fn serve(&self) {
-        const ROUND: Duration = Duration::from_millis(100);
+        const PATIENCE: Duration = Duration::from_secs(10);
+        const SHORT_PATIENCE: Duration = Duration::from_secs(1);
         while !self.stop.load(Ordering::Acquire) {
-            self.inner.poll(ROUND);
+            let troubled = self.inner.context().health.troubled();
+            let patience = if troubled { SHORT_PATIENCE } else { PATIENCE };
+            self.reports.serve(patience, |report| self.inner.context().take(report));
             self.ask_after_outage();
         }
-        // The purge has made a report of everything: hand those out before the client goes.
-        self.inner.poll(Duration::ZERO);
     }
 
     /// Acks say that an outage is over; where nothing is sent, somebody has to ask.
@@ -239,6 +246,13 @@ impl Client {
         {
             health.fine();
         }
+    }
+
+    /// Ends the thread; what was not acked is purged with the client.
+    fn retire(&self) {
+        self.purge();
+        self.stop.store(true, Ordering::Release);
+        self.reports.wake();
     }
 
     fn purge(&self) {
@@ -257,7 +271,10 @@ impl Client {
         match self.inner.send(record) {
             Ok(()) => false,
             Err((error, record)) => {
-                let error = send_error(&error, out.topic);
+                let error = match error.rdkafka_error_code() {
+                    Some(code) => send_error(code, out.topic),
+                    None => SendError::Refused(format!("topic `{}` can't take the record: {error}", out.topic)),
+                };
                 let full = error == SendError::Full;
                 record.delivery_opaque.report(Err(error));
                 full
@@ -315,43 +332,56 @@ fn headers(out: &Outgoing<'_>) -> Option<OwnedHeaders> {
     Some(headers)
 }
 
-impl ClientContext for Context {
-    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+impl Context {
+    fn take(&self, report: Report) {
+        match report {
+            Report::Delivered(place, Ok(())) => {
+                self.health.fine();
+                place.report(Ok(()));
+            }
+            Report::Delivered(place, Err((code, topic))) => {
+                self.note_fatal(code);
+                place.report(Err(send_error(code, &topic)));
+            }
+            Report::Error(code, reason) => {
+                self.note_fatal(code);
+                self.health.trouble(code, &reason);
+            }
+        }
+    }
 
-    fn error(&self, error: ClientError, reason: &str) {
-        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-        match Kind::of(code) {
-            Kind::Fatal => self.fatal.store(true, Ordering::Release),
-            _ => self.health.trouble(code, reason),
+    fn note_fatal(&self, code: Code) {
+        if Kind::of(code) == Kind::Fatal {
+            self.fatal.store(true, Ordering::Release);
         }
     }
 }
 
+impl ClientContext for Context {
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+    fn error(&self, _: ClientError, _: &str) {}
+}
+
+/// While it is destroyed, the client hands out by itself what the purge left.
 impl ProducerContext for Context {
     type DeliveryOpaque = Box<Place>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
-        match result {
-            Ok(_) => {
-                self.health.fine();
-                place.report(Ok(()));
-            }
-            Err((error, message)) => {
-                use rdkafka::Message;
-                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-                if Kind::of(code) == Kind::Fatal {
-                    self.fatal.store(true, Ordering::Release);
+        use rdkafka::Message;
+        self.take(Report::Delivered(
+            place,
+            match result {
+                Ok(_) => Ok(()),
+                Err((error, message)) => {
+                    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                    Err((code, message.topic().to_owned()))
                 }
-                place.report(Err(send_error(error, message.topic())));
-            }
-        }
+            },
+        ));
     }
 }
 
-fn send_error(error: &ClientError, topic: &str) -> SendError {
-    let Some(code) = error.rdkafka_error_code() else {
-        return SendError::Refused(format!("topic `{topic}` could not take the record: {error}"));
-    };
+fn send_error(code: Code, topic: &str) -> SendError {
     let text = format!("topic `{topic}`: {}", said(code));
     match Kind::of(code) {
         Kind::TooLarge => SendError::TooLarge(text),

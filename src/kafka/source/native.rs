@@ -3,7 +3,7 @@
 //! `BaseConsumer::poll` would hide which partition an error belongs to, panics on a header name that is not UTF-8, and
 //! allocates for each record; here, everything that the queue can hold is one enum.
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,14 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as sys;
 
 use crate::delivery::record::{Header, Record, TopicPartition};
+use crate::kafka::native::{Event, RawQueue, result, slice, text};
 
 /// The queue that a consumer's records and events arrive on.
 pub(super) struct Queue<C: ConsumerContext> {
-    queue: *mut sys::rd_kafka_queue_t,
-    /// Keeps the client alive, which has to outlive the queue.
+    /// First, for it has to go before its client.
+    queue: RawQueue,
     consumer: Arc<BaseConsumer<C>>,
 }
-
-// SAFETY: librdkafka's queues may be used from any thread, and the pointer is only freed on drop.
-unsafe impl<C: ConsumerContext> Send for Queue<C> {}
-// SAFETY: as above.
-unsafe impl<C: ConsumerContext> Sync for Queue<C> {}
 
 /// Everything that the queue can hold.
 pub(super) enum Polled<'a> {
@@ -56,9 +52,6 @@ pub(super) enum Polled<'a> {
 /// A partition of a topic, by name.
 pub(super) type Place = (String, i32);
 
-/// An event of the library, freed on drop.
-struct Event(*mut sys::rd_kafka_event_t);
-
 /// A record in the library's memory.
 pub(super) struct RawRecord<'a> {
     message: *const sys::rd_kafka_message_t,
@@ -70,34 +63,25 @@ impl<C: ConsumerContext> Queue<C> {
     /// `None`: the consumer has no group.
     pub(super) fn of(consumer: Arc<BaseConsumer<C>>) -> Option<Queue<C>> {
         // SAFETY: the client is alive as long as `consumer` is.
-        let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
-        (!queue.is_null()).then_some(Queue { queue, consumer })
+        let queue = unsafe { RawQueue::of_consumer(consumer.client().native_ptr()) }?;
+        Some(Queue { queue, consumer })
     }
 
-    /// The next record or event, waited for at most so long. `None`: nothing came.
+    /// The next record or event, waited for at most so long. `None`: nothing came. One thread at a time.
     pub(super) fn poll(&self, patience: Duration) -> Option<Polled<'_>> {
-        let ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive, and this is the only thread that polls it.
-        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, ms) };
-        if event.is_null() {
-            return None;
-        }
-        let event = Event(event);
-        // SAFETY: the event is alive.
-        let kind = unsafe { sys::rd_kafka_event_type(event.0) };
-        Some(match kind {
+        let event = self.queue.poll(patience)?;
+        Some(match event.kind() {
             sys::RD_KAFKA_EVENT_FETCH => self.record(event),
-            sys::RD_KAFKA_EVENT_REBALANCE => event.rebalance(),
-            sys::RD_KAFKA_EVENT_OFFSET_COMMIT => event.committed(),
-            sys::RD_KAFKA_EVENT_ERROR => event.error(),
+            sys::RD_KAFKA_EVENT_REBALANCE => rebalance(&event),
+            sys::RD_KAFKA_EVENT_OFFSET_COMMIT => Polled::Committed(event.result(), partitions(&event)),
+            sys::RD_KAFKA_EVENT_ERROR => error(&event),
             _ => Polled::Nothing,
         })
     }
 
     /// Makes a poll that waits, or the next one, return at once.
     pub(super) fn wake(&self) {
-        // SAFETY: the queue is alive; the call may come from any thread.
-        unsafe { sys::rd_kafka_queue_yield(self.queue) }
+        self.queue.wake();
     }
 
     /// Commits; the answer arrives on the queue. (`BaseConsumer::commit` asks for one that never comes, as it sets no
@@ -107,13 +91,13 @@ impl<C: ConsumerContext> Queue<C> {
         // event.
         result(unsafe {
             let client = self.consumer.client().native_ptr();
-            sys::rd_kafka_commit_queue(client, offsets.ptr(), self.queue, None, std::ptr::null_mut())
+            sys::rd_kafka_commit_queue(client, offsets.ptr(), self.queue.ptr(), None, std::ptr::null_mut())
         })
     }
 
     fn record(&self, event: Event) -> Polled<'_> {
         // SAFETY: the event is alive and is a fetch; the message lives as long as the event.
-        let message = unsafe { sys::rd_kafka_event_message_next(event.0) };
+        let message = unsafe { sys::rd_kafka_event_message_next(event.ptr()) };
         if message.is_null() {
             return Polled::Nothing;
         }
@@ -125,72 +109,43 @@ impl<C: ConsumerContext> Queue<C> {
     }
 }
 
-impl<C: ConsumerContext> Drop for Queue<C> {
-    fn drop(&mut self) {
-        let _client_is_alive = &self.consumer;
-        // SAFETY: got from `rd_kafka_queue_get_consumer`, and freed once.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+fn partitions(event: &Event) -> Vec<(Place, Result<(), Code>)> {
+    // SAFETY: the event is alive, and owns the list, which may be null.
+    let list = unsafe { sys::rd_kafka_event_topic_partition_list(event.ptr()).as_ref() };
+    (list.map(elements).unwrap_or_default().iter())
+        .map(|e| (place(e), result(e.err)))
+        .collect()
+}
+
+fn rebalance(event: &Event) -> Polled<'static> {
+    let places = || partitions(event).into_iter().map(|(place, _)| place).collect();
+    match event.code() {
+        Code::AssignPartitions => Polled::Assign(places()),
+        Code::RevokePartitions => Polled::Revoke(places()),
+        code => Polled::Error {
+            code,
+            reason: code.to_string(),
+            at: None,
+            fatal: false,
+        },
     }
 }
 
-impl Event {
-    fn code(&self) -> sys::rd_kafka_resp_err_t {
-        // SAFETY: the event is alive.
-        unsafe { sys::rd_kafka_event_error(self.0) }
-    }
-
-    fn partitions(&self) -> Vec<(Place, Result<(), Code>)> {
-        // SAFETY: the event is alive, and owns the list, which may be null.
-        let list = unsafe { sys::rd_kafka_event_topic_partition_list(self.0).as_ref() };
-        list.map(elements)
-            .unwrap_or_default()
-            .iter()
-            .map(|e| (place(e), result(e.err)))
-            .collect()
-    }
-
-    fn rebalance(&self) -> Polled<'static> {
-        let places = || self.partitions().into_iter().map(|(place, _)| place).collect();
-        match Code::from(self.code()) {
-            Code::AssignPartitions => Polled::Assign(places()),
-            Code::RevokePartitions => Polled::Revoke(places()),
-            code => Polled::Error {
-                code,
-                reason: code.to_string(),
-                at: None,
-                fatal: false,
-            },
+fn error(event: &Event) -> Polled<'static> {
+    // SAFETY: the event is alive. The partition is a copy, freed here.
+    let (at, fatal) = unsafe {
+        let partition = sys::rd_kafka_event_topic_partition(event.ptr());
+        let at = partition.as_ref().map(|p| (place(p), p.offset));
+        if !partition.is_null() {
+            sys::rd_kafka_topic_partition_destroy(partition);
         }
-    }
-
-    fn committed(&self) -> Polled<'static> {
-        Polled::Committed(result(self.code()), self.partitions())
-    }
-
-    fn error(&self) -> Polled<'static> {
-        // SAFETY: the event is alive, and owns the text. The partition is a copy, freed here.
-        let (reason, at, fatal) = unsafe {
-            let reason = text(sys::rd_kafka_event_error_string(self.0));
-            let partition = sys::rd_kafka_event_topic_partition(self.0);
-            let at = partition.as_ref().map(|p| (place(p), p.offset));
-            if !partition.is_null() {
-                sys::rd_kafka_topic_partition_destroy(partition);
-            }
-            (reason, at, sys::rd_kafka_event_error_is_fatal(self.0) != 0)
-        };
-        Polled::Error {
-            code: self.code().into(),
-            reason,
-            at,
-            fatal,
-        }
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: got from a poll, and freed once.
-        unsafe { sys::rd_kafka_event_destroy(self.0) }
+        (at, sys::rd_kafka_event_error_is_fatal(event.ptr()) != 0)
+    };
+    Polled::Error {
+        code: event.code(),
+        reason: event.reason(),
+        at,
+        fatal,
     }
 }
 
@@ -340,28 +295,4 @@ fn elements(list: &sys::rd_kafka_topic_partition_list_t) -> &[sys::rd_kafka_topi
 fn place(element: &sys::rd_kafka_topic_partition_t) -> Place {
     // SAFETY: a partition in a list always has a topic's name, zero-terminated.
     (unsafe { text(element.topic) }, element.partition)
-}
-
-fn result(code: sys::rd_kafka_resp_err_t) -> Result<(), Code> {
-    match code {
-        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-        code => Err(code.into()),
-    }
-}
-
-/// # Safety
-/// `text` is null or zero-terminated.
-unsafe fn text(text: *const std::ffi::c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
-}
-
-/// # Safety
-/// `data` is null, or `len` bytes that stay as long as the result is used.
-unsafe fn slice<'a>(data: *const c_void, len: usize) -> Option<&'a [u8]> {
-    // SAFETY: the caller's promise.
-    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), len) })
 }

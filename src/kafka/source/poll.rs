@@ -22,7 +22,7 @@ use crate::kafka::error::{KafkaError, Kind};
 use crate::kafka::start::lost;
 
 /// How long a poll waits for records. Commands wake it.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits where somebody has to be looked after.
 const SHORT_PATIENCE: Duration = Duration::from_millis(20);
 /// What is handed over at once, at most.
@@ -340,9 +340,14 @@ impl Poller {
             self.scout.ask(Job::FindLog(slot.assignment, place.clone()));
             return;
         }
-        // Whether nobody answers at all is found out by asking: an idle connection that closes says the same.
+        // Whether nobody answers at all is found out by asking, unless nobody ever did: an idle connection that closes says
+        // the same.
         match Kind::of(code) {
             Kind::Away if code != Code::AllBrokersDown => reason.clone_into(&mut self.last_failure),
+            Kind::Away if self.subscribed.is_empty() => self.trouble(Trouble {
+                kind: TroubleKind::ClusterAway,
+                text: reason.to_owned(),
+            }),
             Kind::Away | Kind::Missing => self.next_look = Instant::now(),
             _ => {}
         }
