@@ -110,6 +110,7 @@ impl Desk {
 
     /// The group takes partitions away and waits. `Some`: nothing is held of them, so they can be let go at once.
     pub(super) fn revoke(&mut self, places: Vec<Place>, events: &mut Vec<SourceEvent>) -> Option<Vec<Place>> {
+        self.forget_pending(&places);
         let held: Vec<Assignment> = places.iter().filter_map(|p| self.by_place.get(p).copied()).collect();
         if held.is_empty() {
             return Some(places);
@@ -161,6 +162,7 @@ impl Desk {
 
     /// The partitions are gone. Those of a revoke that still waits are given back, to be let go at once.
     pub(super) fn lose(&mut self, places: &[Place], events: &mut Vec<SourceEvent>) {
+        self.forget_pending(places);
         let mut lost: Vec<Assignment> = places.iter().filter_map(|p| self.remove(p)).collect();
         lost.sort_unstable();
         if !lost.is_empty() {
@@ -241,6 +243,12 @@ impl Desk {
     /// Nothing is held.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// What is taken away before it was taken up is not taken up.
+    fn forget_pending(&mut self, places: &[Place]) {
+        self.pending
+            .take_if(|(_, pending)| pending.iter().any(|p| places.contains(p)));
     }
 
     fn insert(&mut self, place: &Place, position: i64) -> Assignment {
@@ -360,6 +368,14 @@ mod tests {
         let new = desk.assign(vec![place(0)]);
         assert_eq!(desk.resolved(old, vec![committed(0, 5)], &mut Vec::new()), None);
         assert!(desk.resolved(new, vec![committed(0, 5)], &mut Vec::new()).is_some());
+    }
+
+    #[test]
+    fn what_is_taken_away_before_it_was_taken_up_is_not_taken_up() {
+        let mut desk = Desk::default();
+        let ticket = desk.assign(vec![place(0)]);
+        assert_eq!(desk.revoke(vec![place(0)], &mut Vec::new()), Some(vec![place(0)]));
+        assert_eq!(desk.resolved(ticket, vec![committed(0, 5)], &mut Vec::new()), None);
     }
 
     #[test]

@@ -136,19 +136,15 @@ fn config(settings: &SourceSettings) -> rdkafka::ClientConfig {
         ),
         ("fetch.queue.backoff.ms", "20".to_owned()),
         ("fetch.error.backoff.ms", "200".to_owned()),
-        // Members learn of a rebalance from their heartbeats: partitions that were given up lie idle so long.
-        ("heartbeat.interval.ms", "1000".to_owned()),
         ("queued.max.messages.kbytes", prefetch_kib.to_string()),
         ("socket.nagle.disable", "true".to_owned()),
     ];
-    // The newer group protocol chooses on the broker, and takes no strategy.
-    if settings
-        .cluster
-        .properties
-        .get("group.protocol")
-        .is_none_or(|p| p == "classic")
-    {
+    let group_protocol = settings.cluster.properties.get("group.protocol");
+    // The newer group protocol leaves both to the broker, and takes neither.
+    if group_protocol.is_none_or(|p| p == "classic") {
         defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
+        // Members learn of a rebalance from their heartbeats: partitions that were given up lie idle so long.
+        defaults.push(("heartbeat.interval.ms", "1000".to_owned()));
     }
     let mut config = settings.cluster.config(&defaults);
     let ours = [

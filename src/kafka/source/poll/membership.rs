@@ -1,0 +1,175 @@
+//! What the group gives and takes, taken up and let go. All of it runs on the poll thread, outside of any callback.
+
+use std::time::Instant;
+
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::topic_partition_list::Offset;
+
+use super::{LEAVE_WITHIN, Phase, Poller, list};
+use crate::delivery::event::Assignment;
+use crate::kafka::source::desk::Slot;
+use crate::kafka::source::events::TroubleKind;
+use crate::kafka::source::native::Place;
+use crate::kafka::source::scout::Job;
+use crate::kafka::start::lost;
+
+impl Poller {
+    pub(super) fn assigned(&mut self, places: Vec<Place>) {
+        self.well(&[TroubleKind::GroupDenied, TroubleKind::ClusterAway, TroubleKind::Other]);
+        match self.phase {
+            Phase::Reading => {
+                let ticket = self.desk.assign(places.clone());
+                if places.is_empty() {
+                    self.desk.resolved(ticket, Vec::new(), &mut self.events);
+                    self.take_up(&[]);
+                } else {
+                    self.scout.ask(Job::Resolve(ticket, places));
+                }
+            }
+            // The group is being left, which answers this one too.
+            Phase::Closing => {
+                self.desk.assign(places);
+            }
+            Phase::Leaving(_) | Phase::Ended => self.let_all_go(),
+        }
+    }
+
+    pub(super) fn revoked(&mut self, places: Vec<Place>) {
+        if let Phase::Leaving(_) | Phase::Ended = self.phase {
+            self.let_all_go();
+        } else if self.client.assignment_lost() {
+            self.desk.lose(&places, &mut self.events);
+            self.let_go(&places);
+        } else if let Some(places) = self.desk.revoke(places, &mut self.events) {
+            self.let_go(&places);
+        }
+        self.routes.clear();
+    }
+
+    pub(super) fn lose_revoke(&mut self) {
+        if let Some(places) = self.desk.lose_revoke(&mut self.events) {
+            self.let_go(&places);
+        }
+        self.routes.clear();
+    }
+
+    /// Begins to fetch what was assigned, from where it begins.
+    pub(super) fn take_up(&mut self, begins: &[(Place, i64)]) {
+        self.routes.clear();
+        let taken = list(begins.iter().map(|(place, at)| (place, Offset::Offset(*at)))).and_then(|list| {
+            match self.client.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => self.client.incremental_assign(&list),
+                RebalanceProtocol::Eager | RebalanceProtocol::None => self.client.assign(&list),
+            }
+        });
+        if let Err(error) = taken {
+            self.broken(&error, "take up an assignment");
+        } else if self.starved {
+            self.pause_fetching();
+        }
+        self.wake_fetchers();
+    }
+
+    /// Tells the group that these are free.
+    pub(super) fn let_go(&mut self, places: &[Place]) {
+        let freed = match self.client.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.unassign(places).or_else(|_| {
+                // Something was named that was never taken up; the group waits for an answer all the same.
+                let held = self.client.assignment()?;
+                let is_held = |(topic, partition): &&Place| held.find_partition(topic, *partition).is_some();
+                self.unassign(&places.iter().filter(is_held).cloned().collect::<Vec<_>>())
+            }),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => self.client.unassign(),
+        };
+        if let Err(error) = freed {
+            self.broken(&error, "let an assignment go");
+        }
+        self.wake_fetchers();
+    }
+
+    fn unassign(&self, places: &[Place]) -> Result<(), ClientError> {
+        let list = list(places.iter().map(|place| (place, Offset::Invalid)))?;
+        self.client.incremental_unassign(&list)
+    }
+
+    /// The same while leaving, where the library takes every answer as this one.
+    pub(super) fn let_all_go(&mut self) {
+        let _ = self.client.unassign();
+    }
+
+    pub(super) fn found_log(&mut self, assignment: Assignment, low: i64, high: i64) {
+        let Some(position) = self.desk.get(assignment).map(|s| s.position) else {
+            return;
+        };
+        let Some((place, to)) = self
+            .desk
+            .out_of_range(assignment, lost(position, low, high), &mut self.events)
+        else {
+            return;
+        };
+        self.routes.clear();
+        debug_assert!(
+            self.desk.at(&place).is_some_and(|s| s.position == to),
+            "the desk says where reading goes on"
+        );
+        self.restarts.push(place);
+    }
+
+    /// Reads on where an offset was not in the log. The client stops such a partition, and only starts it again when it
+    /// is given anew; but not while the group waits for an answer, which this would be taken for.
+    pub(super) fn restart(&mut self) {
+        if self.restarts.is_empty() || self.desk.is_assigning() || self.desk.is_revoking() {
+            return;
+        }
+        let mut places = std::mem::take(&mut self.restarts);
+        places.retain(|place| self.desk.at(place).is_some_and(|slot| !slot.draining));
+        let eager = !matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        if eager && !places.is_empty() {
+            places = self.desk.places();
+        }
+        let held: Vec<(Place, &Slot)> = places
+            .iter()
+            .filter_map(|p| Some((p.clone(), self.desk.at(p)?)))
+            .collect();
+        let begins: Vec<(Place, i64)> = held
+            .iter()
+            .map(|(place, slot)| (place.clone(), slot.position))
+            .collect();
+        let paused: Vec<Place> = held
+            .into_iter()
+            .filter(|(_, s)| s.paused)
+            .map(|(place, _)| place)
+            .collect();
+        if begins.is_empty() {
+            return;
+        }
+        if !eager {
+            self.let_go(&places);
+        }
+        self.take_up(&begins);
+        self.fetch_of(&paused, false);
+    }
+
+    pub(super) fn leave(&mut self, now: Instant) {
+        self.phase = Phase::Leaving(now + LEAVE_WITHIN);
+        if let Err(error) = self.client.close_queue() {
+            self.client_error(&error, "leave the group");
+            self.phase = Phase::Ended;
+        }
+        if self.desk.is_assigning() || self.desk.is_revoking() {
+            self.let_all_go();
+        }
+    }
+
+    /// Leaves at once, and drains nothing.
+    pub(super) fn abandon(&mut self) {
+        if let Phase::Reading | Phase::Closing = self.phase {
+            self.flush();
+            let places = self.desk.places();
+            self.desk.lose(&places, &mut self.events);
+            self.routes.clear();
+            self.leave(Instant::now());
+        }
+    }
+}
