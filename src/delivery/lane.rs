@@ -20,6 +20,15 @@ pub(crate) enum LaneRef {
     Own(Seq),
 }
 
+impl LaneRef {
+    pub(crate) fn slot(self) -> Option<u32> {
+        match self {
+            LaneRef::Shared(slot) => Some(slot),
+            LaneRef::Own(_) => None,
+        }
+    }
+}
+
 /// A lane that several records may share.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {

@@ -14,6 +14,7 @@ pub mod memo;
 mod offsets;
 mod partition;
 pub mod record;
+mod restored;
 pub mod retry;
 pub mod settings;
 mod task;

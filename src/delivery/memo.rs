@@ -4,6 +4,8 @@
 //! with their boundaries, records settled ahead of the offset; then a CRC-32 of all this and of the offset itself, so
 //! that a memo beside an offset that somebody moved is not believed. Numbers are LEB128.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -17,8 +19,8 @@ const PREFIX: &str = "fnb1.";
 const CHECKSUM_BYTES: usize = 4;
 /// What fits between prefix and checksum once base64 has taken its third.
 const MAX_BODY_BYTES: usize = (MAX_CHARS - PREFIX.len()) / 4 * 3 - CHECKSUM_BYTES;
-/// Ordering, six totals and three counts, at their longest.
-const FIXED_BYTES: usize = 1 + 6 * 9 + 3 * 3;
+/// Ordering, six totals, a byte and three counts, at their longest.
+const FIXED_BYTES: usize = 1 + 6 * 9 + 1 + 3 * 3;
 
 /// What stands beside a committed offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,9 +55,13 @@ pub struct MemoPart {
     pub offsets: Vec<i64>,
 }
 
+/// Attempts beyond this are written as this many.
+const MAX_MARKED_ATTEMPTS: u32 = 2047;
+
 impl MemoPart {
     fn mark(&self) -> u64 {
-        u64::from(self.attempts) << 2 | u64::from(self.failed_alone) << 1 | u64::from(self.split)
+        let attempts = self.attempts.min(MAX_MARKED_ATTEMPTS);
+        u64::from(attempts) << 2 | u64::from(self.failed_alone) << 1 | u64::from(self.split)
     }
 
     fn from_mark(mark: u64, offsets: Vec<i64>) -> Option<MemoPart> {
@@ -76,22 +82,11 @@ impl Memo {
         body.push(ordering_byte(self.ordering));
         self.totals.iter().for_each(|total| put_varint(&mut body, *total));
         let (alone, batches): (Vec<_>, Vec<_>) = self.batches.iter().partition(|b| b.stands_alone());
-        let mut alone: Vec<&MemoPart> = alone.into_iter().map(|b| &b.parts[0]).collect();
-        alone.sort_by_key(|p| p.offsets[0]);
-        put_varint(&mut body, alone.len() as u64);
-        let mut next = base;
-        for part in alone {
-            put_varint(&mut body, (part.offsets[0] - next) as u64);
-            put_varint(&mut body, part.mark());
-            next = part.offsets[0];
-        }
+        let alone: Vec<&MemoPart> = alone.into_iter().map(|b| &b.parts[0]).collect();
+        body.extend(shorter(list_of_lone(&alone, base), groups_of_lone(&alone, base)));
         put_varint(&mut body, batches.len() as u64);
         for batch in batches {
-            put_varint(&mut body, batch.parts.len() as u64);
-            for part in &batch.parts {
-                put_varint(&mut body, part.mark());
-                put_offsets(&mut body, base, &part.offsets);
-            }
+            body.extend(shorter(parts_of(batch, base), marks_of(batch, base)));
         }
         put_offsets(&mut body, base, &self.settled);
         let checksum = checksum(&body, base);
@@ -140,16 +135,94 @@ impl MemoBatch {
     }
 }
 
-/// An upper bound on what a batch may come to take in the memo, whatever becomes of it: halved to the last record, or
-/// scattered by `retry` verdicts into [`crate::work::MAX_RETRY_GROUPS`] groups.
-pub(crate) fn worst_batch_bytes(records: usize, span: usize) -> usize {
-    if records == 1 {
-        return 4;
-    }
-    let parts = crate::work::MAX_RETRY_GROUPS.min(records) + records.ilog2() as usize + 2;
-    let split = 2 * records + (span * parts + records) / 128;
-    4 + parts * 6 + split.min(parts * span.div_ceil(8))
+/// Two ways to write the same, told apart by the first byte.
+const BY_PART: u8 = 0;
+const BY_RECORD: u8 = 1;
+
+fn shorter(one: Vec<u8>, other: Vec<u8>) -> Vec<u8> {
+    if one.len() <= other.len() { one } else { other }
 }
+
+/// Records that stand alone, one by one.
+fn list_of_lone(parts: &[&MemoPart], base: i64) -> Vec<u8> {
+    let mut parts = parts.to_vec();
+    parts.sort_by_key(|part| part.offsets[0]);
+    let mut out = vec![BY_RECORD];
+    put_varint(&mut out, parts.len() as u64);
+    let mut next = base;
+    for part in parts {
+        put_varint(&mut out, (part.offsets[0] - next) as u64);
+        put_varint(&mut out, part.mark());
+        next = part.offsets[0];
+    }
+    out
+}
+
+/// Records that stand alone, those of the same mark together.
+fn groups_of_lone(parts: &[&MemoPart], base: i64) -> Vec<u8> {
+    let mut groups: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    for part in parts {
+        groups.entry(part.mark()).or_default().push(part.offsets[0]);
+    }
+    let mut out = vec![BY_PART];
+    put_varint(&mut out, groups.len() as u64);
+    for (mark, mut offsets) in groups {
+        offsets.sort_unstable();
+        put_varint(&mut out, mark);
+        put_offsets(&mut out, base, &offsets);
+    }
+    out
+}
+
+/// A batch, part by part.
+fn parts_of(batch: &MemoBatch, base: i64) -> Vec<u8> {
+    let mut out = vec![BY_PART];
+    put_varint(&mut out, batch.parts.len() as u64);
+    for part in &batch.parts {
+        put_varint(&mut out, part.mark());
+        put_offsets(&mut out, base, &part.offsets);
+    }
+    out
+}
+
+/// A scattered batch: its offsets, and a mark for each, with a bit that says where a part begins. Parts that lie between
+/// each other come back cut into runs.
+fn marks_of(batch: &MemoBatch, base: i64) -> Vec<u8> {
+    let parts = batch.parts.iter().enumerate();
+    let mut records: Vec<(i64, usize, u64)> = parts
+        .flat_map(|(at, part)| part.offsets.iter().map(move |o| (*o, at, part.mark())))
+        .collect();
+    records.sort_unstable();
+    let mut out = vec![BY_RECORD];
+    put_offsets(
+        &mut out,
+        base,
+        &records.iter().map(|(offset, ..)| *offset).collect::<Vec<_>>(),
+    );
+    let mut before = None;
+    for (_, at, mark) in records {
+        put_varint(&mut out, mark << 1 | u64::from(before != Some(at)));
+        before = Some(at);
+    }
+    out
+}
+
+/// An upper bound on what a batch may come to take in the memo, whatever becomes of it.
+pub(crate) fn worst_batch_bytes(records: usize, span: usize) -> usize {
+    match records {
+        1 => worst_lone_bytes(1, 1, span),
+        _ => 1 + worst_bytes(records, span) + MARK_BYTES * records,
+    }
+}
+
+/// An upper bound on what records that stand alone take, but for a share of the span that [`fits`] adds once.
+pub(crate) fn worst_lone_bytes(records: usize, marks: usize, span: usize) -> usize {
+    let grouped = marks * (MARK_BYTES + worst_bytes(records, span));
+    ((1 + MARK_BYTES) * records).min(grouped)
+}
+
+/// The longest mark of a record.
+const MARK_BYTES: usize = 2;
 
 /// Whether a memo with batches that may take `batch_bytes` fits, when any of `records` records within `span` of the
 /// committed offset may be settled ahead.
@@ -158,31 +231,72 @@ pub(crate) fn fits(batch_bytes: usize, records: usize, span: usize) -> bool {
 }
 
 fn decode_body(bytes: &mut &[u8], base: i64) -> Option<Memo> {
-    let (&ordering, rest) = bytes.split_first()?;
-    *bytes = rest;
     let mut memo = Memo {
-        ordering: byte_ordering(ordering)?,
+        ordering: byte_ordering(take_byte(bytes)?)?,
         ..Memo::default()
     };
     for total in &mut memo.totals {
         *total = take_varint(bytes)?;
     }
-    let mut next = base;
+    take_lone(bytes, base, &mut memo.batches)?;
     for _ in 0..take_varint(bytes)? {
-        next = next.checked_add(i64::try_from(take_varint(bytes)?).ok()?)?;
-        let part = MemoPart::from_mark(take_varint(bytes)?, vec![next])?;
-        memo.batches.push(MemoBatch { parts: vec![part] });
-    }
-    for _ in 0..take_varint(bytes)? {
-        let mut parts = Vec::new();
-        for _ in 0..take_varint(bytes)? {
-            let mark = take_varint(bytes)?;
-            parts.push(MemoPart::from_mark(mark, take_offsets(bytes, base)?)?);
-        }
-        memo.batches.push(MemoBatch { parts });
+        memo.batches.push(take_batch(bytes, base)?);
     }
     memo.settled = take_offsets(bytes, base)?;
     bytes.is_empty().then_some(memo)
+}
+
+fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
+    let (&byte, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(byte)
+}
+
+fn take_lone(bytes: &mut &[u8], base: i64, batches: &mut Vec<MemoBatch>) -> Option<()> {
+    let by = take_byte(bytes)?;
+    let mut next = base;
+    for _ in 0..take_varint(bytes)? {
+        let (offsets, mark) = match by {
+            BY_RECORD => {
+                next = next.checked_add(i64::try_from(take_varint(bytes)?).ok()?)?;
+                (vec![next], take_varint(bytes)?)
+            }
+            BY_PART => {
+                let mark = take_varint(bytes)?;
+                (take_offsets(bytes, base)?, mark)
+            }
+            _ => return None,
+        };
+        for offset in offsets {
+            let part = MemoPart::from_mark(mark, vec![offset])?;
+            batches.push(MemoBatch { parts: vec![part] });
+        }
+    }
+    batches.sort_by_key(|batch| batch.parts[0].offsets[0]);
+    Some(())
+}
+
+fn take_batch(bytes: &mut &[u8], base: i64) -> Option<MemoBatch> {
+    let mut parts: Vec<MemoPart> = Vec::new();
+    match take_byte(bytes)? {
+        BY_PART => {
+            for _ in 0..take_varint(bytes)? {
+                let mark = take_varint(bytes)?;
+                parts.push(MemoPart::from_mark(mark, take_offsets(bytes, base)?)?);
+            }
+        }
+        BY_RECORD => {
+            for offset in take_offsets(bytes, base)? {
+                let mark = take_varint(bytes)?;
+                match parts.last_mut().filter(|_| mark & 1 == 0) {
+                    Some(part) => part.offsets.push(offset),
+                    None => parts.push(MemoPart::from_mark(mark >> 1, vec![offset])?),
+                }
+            }
+        }
+        _ => return None,
+    }
+    Some(MemoBatch { parts })
 }
 
 fn checksum(body: &[u8], base: i64) -> [u8; CHECKSUM_BYTES] {
@@ -276,7 +390,48 @@ mod tests {
         assert!(memo.encode(0).len() <= MAX_CHARS);
     }
 
+    fn parts() -> impl Strategy<Value = Vec<(u32, bool, u8)>> {
+        proptest::collection::vec((0u32..500, any::<bool>(), 0u8..12), 1..300)
+    }
+
     proptest! {
+        /// However a batch is scattered over parts, it takes no more than the bound, and comes back.
+        #[test]
+        fn a_batch_never_takes_more_than_its_bound(records in parts(), base in 0i64..1 << 40) {
+            let mut of: BTreeMap<u8, MemoPart> = BTreeMap::new();
+            for (at, (attempts, split, part)) in records.iter().enumerate() {
+                let part = of.entry(*part).or_insert_with(|| MemoPart {
+                    attempts: *attempts, split: *split, failed_alone: false, offsets: Vec::new(),
+                });
+                part.offsets.push(base + at as i64 * 3);
+            }
+            let batch = MemoBatch { parts: of.into_values().collect() };
+            let count = records.len();
+            let bytes = shorter(parts_of(&batch, base), marks_of(&batch, base));
+            let span = count * 3;
+            prop_assert!(count == 1 || bytes.len() <= worst_batch_bytes(count, span));
+            let back = take_batch(&mut &bytes[..], base).unwrap();
+            let flat = |batch: &MemoBatch| {
+                let marks = batch.parts.iter().flat_map(|p| p.offsets.iter().map(|o| (*o, p.mark())));
+                marks.collect::<BTreeMap<_, _>>()
+            };
+            prop_assert_eq!(flat(&back), flat(&batch));
+        }
+
+        #[test]
+        fn lone_records_never_take_more_than_their_bound(marks in proptest::collection::vec((0u32..3000, 1i64..500), 1..300)) {
+            let mut at = 0;
+            let batches: Vec<MemoBatch> = marks.iter().map(|(attempts, gap)| {
+                at += gap;
+                MemoBatch::alone(at, *attempts)
+            }).collect();
+            let parts: Vec<&MemoPart> = batches.iter().map(|b| &b.parts[0]).collect();
+            let distinct = parts.iter().map(|p| p.mark()).collect::<std::collections::BTreeSet<_>>().len();
+            let bytes = shorter(list_of_lone(&parts, 0), groups_of_lone(&parts, 0)).len();
+            let span = at as usize + 1;
+            prop_assert!(bytes <= 4 + worst_lone_bytes(parts.len(), distinct, span) + span / 128);
+        }
+
         #[test]
         fn a_truncated_or_altered_memo_is_refused(cut in 0usize..40, flip in 0usize..40) {
             let text = sample().encode(100);

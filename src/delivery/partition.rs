@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::answer::Disposition;
 use crate::event::{Admission, Assignment, PartitionView};
 use crate::lane::{LaneRef, Lanes};
-use crate::memo::{self, Memo, MemoBatch, MemoPart};
+use crate::memo::Memo;
 use crate::record::{Output, Record, TopicPartition};
-use crate::settings::{Ordering, TaskSettings};
+use crate::restored::Restored;
+use crate::settings::Ordering;
 use crate::time::{Millis, Moment};
 use crate::work::{Work, WorkId};
 
@@ -63,18 +64,6 @@ pub(crate) struct Delivering {
     /// A result of it became a dead letter.
     pub(crate) refused: bool,
     pub(crate) weight_bytes: usize,
-}
-
-/// What a memo left to be matched with the records that come.
-#[derive(Debug)]
-pub(crate) struct Restored {
-    pub(crate) last_offset: i64,
-    pub(crate) settled: FxHashSet<i64>,
-    pub(crate) batches: Vec<MemoBatch>,
-    /// Which batch each offset belongs to.
-    pub(crate) batch_of: FxHashMap<i64, usize>,
-    /// Attempts of records whose boundaries no longer hold.
-    pub(crate) attempts: FxHashMap<i64, u32>,
 }
 
 /// The partition is being given up.
@@ -220,8 +209,15 @@ impl Partition {
 
     /// The last record of the window that a batch of records up to `seq` would open: how many records, what span.
     pub(crate) fn window_to(&self, seq: Seq) -> (usize, usize) {
-        let span = self.entry(seq).map_or(0, |entry| entry.offset - self.committable() + 1);
-        ((seq - self.base + 1) as usize, span as usize)
+        let to = self.entry(seq).map_or(0, |entry| entry.offset + 1);
+        let (to, more) = self
+            .restored
+            .as_ref()
+            .map_or((to, 0), |r| (to.max(r.end()), r.records()));
+        (
+            (seq - self.base + 1) as usize + more,
+            (to - self.committable()) as usize,
+        )
     }
 
     /// The record's lane is free again where no record of it is in a batch any more.
@@ -291,6 +287,7 @@ impl Partition {
             self.entries.pop_front();
             self.base += 1;
             self.told_waits_for_oldest = false;
+            self.commit.settled = true;
         }
     }
 
@@ -308,83 +305,6 @@ impl Partition {
             }
         }
         self.lanes.close_if_empty(slot);
-    }
-
-    /// What is to stand beside the offset of [`Partition::committable`].
-    pub(crate) fn memo(&self, settings: &TaskSettings) -> String {
-        let base = self.committable();
-        let mut batches: Vec<MemoBatch> = self
-            .works
-            .values()
-            .filter(|work| work.remembered)
-            .map(|work| self.memo_batch(work))
-            .collect();
-        batches.retain(|batch| !batch.parts.is_empty());
-        let alone = self
-            .spent
-            .iter()
-            .filter_map(|(seq, attempts)| Some(MemoBatch::alone(self.entry(*seq)?.offset, *attempts)));
-        batches.extend(alone);
-        let ahead = self
-            .entries
-            .iter()
-            .filter(|entry| matches!(entry.state, State::Settled));
-        let mut settled: Vec<i64> = ahead.map(|entry| entry.offset).collect();
-        self.carry_restored(&mut batches, &mut settled);
-        let memo = Memo {
-            ordering: Some(settings.ordering),
-            totals: self.totals,
-            batches,
-            settled,
-        };
-        let text = memo.encode(base);
-        debug_assert!(text.len() <= memo::MAX_CHARS, "a memo of {} characters", text.len());
-        text
-    }
-
-    fn memo_batch(&self, work: &Work) -> MemoBatch {
-        let parts = work.parts.iter().map(|part| {
-            let mut offsets: Vec<i64> = part
-                .seqs
-                .iter()
-                .filter_map(|seq| Some(self.entry(*seq)?.offset))
-                .collect();
-            offsets.sort_unstable();
-            MemoPart {
-                attempts: part.attempts,
-                split: part.split,
-                failed_alone: part.lone_failures > 0,
-                offsets,
-            }
-        });
-        MemoBatch {
-            parts: parts.filter(|part| !part.offsets.is_empty()).collect(),
-        }
-    }
-
-    /// What the last memo said of records that have not all come yet stays said.
-    fn carry_restored(&self, batches: &mut Vec<MemoBatch>, settled: &mut Vec<i64>) {
-        let Some(restored) = &self.restored else { return };
-        batches.extend(restored.batches.iter().cloned());
-        let mut ahead: Vec<i64> = restored
-            .settled
-            .iter()
-            .copied()
-            .filter(|o| *o >= self.position)
-            .collect();
-        ahead.sort_unstable();
-        settled.extend(ahead);
-        let mut alone: Vec<_> = restored
-            .attempts
-            .iter()
-            .filter(|(offset, _)| **offset >= self.position)
-            .collect();
-        alone.sort_unstable();
-        batches.extend(
-            alone
-                .into_iter()
-                .map(|(offset, attempts)| MemoBatch::alone(*offset, *attempts)),
-        );
     }
 
     pub(crate) fn wants_commit(&self) -> bool {
@@ -423,41 +343,6 @@ impl Partition {
             draining: self.drain.is_some(),
             totals: self.totals,
         }
-    }
-}
-
-impl Restored {
-    fn from_memo(memo: Memo, ordering: Ordering) -> Option<Restored> {
-        let offsets = |batches: &[MemoBatch]| -> Vec<(usize, i64, u32)> {
-            let parts = batches
-                .iter()
-                .enumerate()
-                .flat_map(|(at, b)| b.parts.iter().map(move |part| (at, part)));
-            parts
-                .flat_map(|(at, part)| part.offsets.iter().map(move |o| (at, *o, part.attempts)))
-                .collect()
-        };
-        let listed = offsets(&memo.batches);
-        let last_offset = listed
-            .iter()
-            .map(|(_, offset, _)| *offset)
-            .chain(memo.settled.last().copied())
-            .max()?;
-        let mut restored = Restored {
-            last_offset,
-            settled: memo.settled.into_iter().collect(),
-            batches: Vec::new(),
-            batch_of: FxHashMap::default(),
-            attempts: FxHashMap::default(),
-        };
-        if memo.ordering == Some(ordering) {
-            restored.batch_of = listed.iter().map(|(at, offset, _)| (*offset, *at)).collect();
-            restored.batches = memo.batches;
-        } else {
-            let counted = listed.iter().filter(|(_, _, attempts)| *attempts > 0);
-            restored.attempts = counted.map(|(_, offset, attempts)| (*offset, *attempts)).collect();
-        }
-        Some(restored)
     }
 }
 

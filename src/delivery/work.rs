@@ -57,6 +57,7 @@ impl Part {
             seqs,
             attempts: self.attempts,
             split: self.split || split,
+            others_when_misregistered: self.others_when_misregistered,
             due: now,
             first_failed_ms: self.first_failed_ms,
             ..Part::default()

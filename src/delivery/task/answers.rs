@@ -1,6 +1,6 @@
 //! What a call came to, and what follows: the table of DESIGN's section 8, row by row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{OnWire, Task};
 use crate::answer::{Answer, Disposition, Failure, Stage, Verdict};
@@ -105,11 +105,7 @@ impl Task {
         if let Some(open_for) = self.breaker.succeed(now) {
             self.notice(Notice::BreakerClosed { open_for });
         }
-        if self.guards.failed.reset() {
-            self.notice(Notice::GuardReleased {
-                guard: GuardKind::Failed,
-            });
-        }
+        self.reset_failed_guard();
         if let Some(work) = self.work_mut(call.assignment, call.work) {
             work.successes += 1;
         }
@@ -249,24 +245,23 @@ impl Task {
         part.busy_in_a_row = 0;
         part.lone_failures += u32::from(part.seqs.len() == 1);
         part.first_failed_ms.get_or_insert(now.unix_ms);
+        self.give_up_aged(assignment, id, &failure, now);
+        let Some(part) = self.first_part(assignment, id).filter(|part| !part.seqs.is_empty()) else {
+            return self.go_on(assignment, id, now.at);
+        };
         let failed = Failed {
             records: part.seqs.len(),
             attempts: part.attempts,
             split: part.split,
             lone_failures: part.lone_failures,
         };
-        if failed.records == 1 {
-            let seq = part.seqs[0];
-            let next = retry::after_failure(failed, max_attempts);
-            if next == Next::GiveUp || self.is_aged(assignment, seq, now) {
-                return self.give_up_first(assignment, id, failure, now);
-            }
-        } else {
-            self.give_up_aged(assignment, id, &failure, now);
-        }
         match retry::after_failure(failed, max_attempts) {
+            Next::GiveUp if self.guards.failed.tripped() => {
+                return self.wait_for_function(assignment, id, failure, now, dice);
+            }
+            Next::GiveUp => return self.give_up_first(assignment, id, failure, now),
             Next::Halve => self.halve(assignment, id, true, now.at),
-            Next::Again | Next::GiveUp => {
+            Next::Again => {
                 let backoff = retry::backoff(&self.settings.retry, failed.attempts, dice);
                 if let Some(part) = self.first_part(assignment, id) {
                     part.due = now.at + backoff;
@@ -292,17 +287,20 @@ impl Task {
         };
         part.due = now.at + wait;
         let seq = part.seqs[0];
-        if let Some(partition) = self.partitions.get(&assignment) {
+        if let Some(partition) = self.partitions.get_mut(&assignment) {
+            partition.bring_other_lanes_forward(id);
             let record = partition.record_id(seq);
             self.tell_guard(GuardKind::Failed, record, failure);
         }
-        self.changed(assignment, id);
+        self.keep_boundaries(assignment, id);
+        self.go_on(assignment, id, now.at);
     }
 
     fn give_up_first(&mut self, assignment: Assignment, id: WorkId, failure: Failure, now: Now) {
         let Some(part) = self.work_mut(assignment, id).and_then(|work| work.parts.pop_front()) else {
             return;
         };
+        self.guards.failed.count();
         self.exhausted(
             assignment,
             part.seqs[0],
@@ -314,7 +312,7 @@ impl Task {
         self.go_on(assignment, id, now.at);
     }
 
-    /// Records of a failed batch that are older than `retry.max_age`.
+    /// Gives up records of a failed batch that are older than `retry.max_age`.
     fn give_up_aged(&mut self, assignment: Assignment, id: WorkId, failure: &Failure, now: Now) {
         let Some(part) = self.first_part(assignment, id) else {
             return;
@@ -326,6 +324,7 @@ impl Task {
                 if let Some(part) = self.first_part(assignment, id) {
                     part.seqs.retain(|other| *other != seq);
                 }
+                self.guards.failed.count();
                 self.exhausted(assignment, seq, failure.clone(), attempts, first, now);
             }
         }
@@ -353,13 +352,7 @@ impl Task {
         now: Now,
     ) {
         match self.settings.on_exhausted {
-            OnExhausted::DeadLetter => {
-                self.guards.failed.count();
-                if let Some(partition) = self.partitions.get_mut(&assignment) {
-                    partition.spent.insert(seq, attempts);
-                }
-                self.give_up(assignment, seq, Stage::Function, failure, attempts, first);
-            }
+            OnExhausted::DeadLetter => self.give_up(assignment, seq, Stage::Function, failure, attempts, first),
             OnExhausted::Block => self.block(assignment, seq, failure, attempts),
         }
         self.leave_work(assignment, seq, now.at);
@@ -376,14 +369,16 @@ impl Task {
         dice: &mut dyn Dice,
     ) {
         let tripped = self.guards.refused.tripped();
+        let max_attempts = self.settings.retry.max_attempts;
         let held_for = retry::probe_wait(&self.settings.retry, u32::MAX, dice);
         let Some(part) = self.first_part(assignment, id) else {
             return;
         };
         part.attempts += u32::from(charged && !(part.seqs.len() == 1 && tripped));
         part.first_failed_ms.get_or_insert(now.unix_ms);
+        let spent = charged && part.attempts >= max_attempts;
         if part.seqs.len() > 1 {
-            self.halve(assignment, id, false, now.at);
+            self.halve(assignment, id, spent, now.at);
         } else if tripped {
             let seq = part.seqs[0];
             part.due = now.at + held_for;
@@ -391,7 +386,7 @@ impl Task {
                 let record = partition.record_id(seq);
                 self.tell_guard(GuardKind::Refused, record, failure);
             }
-            self.changed(assignment, id);
+            self.keep_boundaries(assignment, id);
         } else {
             self.guards.refused.count();
             self.give_up_alone(assignment, id, failure, now.at);
@@ -441,7 +436,8 @@ impl Task {
         if let Some(part) = self.first_part(assignment, id) {
             part.due = now.at + retry_after.map_or(backoff, |after| after.min(MAX_ASKED_WAIT));
         }
-        self.changed(assignment, id);
+        self.keep_boundaries(assignment, id);
+        self.go_on(assignment, id, now.at);
     }
 
     /// 401 and its like: the breaker opens, unless this batch alone gets them while others succeed.
@@ -451,11 +447,14 @@ impl Task {
         let Some(part) = self.first_part(assignment, id) else {
             return;
         };
-        if part.others_when_misregistered.is_some_and(|before| others > before) {
+        if part
+            .others_when_misregistered
+            .replace(others)
+            .is_some_and(|before| others > before)
+        {
             self.call_failed(call, &failure, now.at, dice);
             return self.charge(assignment, id, failure, now, dice);
         }
-        part.others_when_misregistered.get_or_insert(others);
         self.open_breaker(call, &failure, now.at, dice);
         self.call_again(assignment, id, now.at);
     }
@@ -518,6 +517,7 @@ impl Task {
             return;
         };
         partition.spent.insert(seq, attempts);
+        partition.commit.version += 1;
         let id = partition.record_id(seq);
         let Some(entry) = partition.entry_mut(seq) else { return };
         entry.state = State::Blocked;
@@ -543,7 +543,15 @@ impl Task {
         if let Some(part) = self.first_part(assignment, id) {
             part.due = now;
         }
-        self.changed(assignment, id);
+        self.keep_boundaries(assignment, id);
+        self.go_on(assignment, id, now);
+    }
+
+    /// The batch keeps its boundaries from here on: where they have not been committed, its next call waits for that.
+    fn keep_boundaries(&mut self, assignment: Assignment, id: WorkId) {
+        if self.work_mut(assignment, id).is_some_and(|work| !work.remembered) {
+            self.changed(assignment, id);
+        }
     }
 
     fn changed(&mut self, assignment: Assignment, id: WorkId) {
@@ -589,6 +597,27 @@ impl Task {
 }
 
 impl Partition {
+    /// Has the first part wait behind the next one that has no lane in common with what stands before it.
+    fn bring_other_lanes_forward(&mut self, id: WorkId) {
+        let Some(work) = self.works.get(&id) else { return };
+        let mut before: BTreeSet<LaneRef> = BTreeSet::new();
+        let free = work.parts.iter().position(|part| {
+            let lanes: Vec<LaneRef> = part
+                .seqs
+                .iter()
+                .filter_map(|seq| Some(self.entry(*seq)?.lane))
+                .collect();
+            let free = !before.is_empty() && lanes.iter().all(|lane| !before.contains(lane));
+            before.extend(lanes);
+            free
+        });
+        if let (Some(at), Some(work)) = (free, self.works.get_mut(&id))
+            && let Some(part) = work.parts.remove(at)
+        {
+            work.parts.push_front(part);
+        }
+    }
+
     /// Records of a batch whose lane was blocked wait in their lane again.
     fn return_blocked(&mut self, id: WorkId) {
         let Some(work) = self.works.get(&id) else { return };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Task;
 use crate::event::{Admission, Arrival, Assignment, Effect, Notice};
 use crate::lane::LaneRef;
-use crate::partition::{Entry, Partition, Restored, Seq, State};
+use crate::partition::{Entry, Partition, Seq, State};
 use crate::record::TopicPartition;
 use crate::settings::{Ordering, TaskSettings};
 use crate::time::Moment;
@@ -18,6 +18,7 @@ impl Task {
         source: TopicPartition,
         position: i64,
         memo: Option<&str>,
+        now: Moment,
     ) {
         let ordering = self.settings.ordering;
         let (partition, unusable) = Partition::assigned(assignment, source.clone(), position, memo, ordering);
@@ -25,9 +26,9 @@ impl Task {
             self.notice(Notice::MemoUnusable { source, reason });
         }
         self.partitions.insert(assignment, partition);
-        self.guards.failed.reset();
-        self.guards.refused.reset();
-        self.sinks.guard.reset();
+        self.reset_failed_guard();
+        self.reset_refused_guard(now);
+        self.reset_sink_guard();
     }
 
     pub(super) fn arrived(&mut self, assignment: Assignment, arrivals: Vec<Arrival>, now: Moment) {
@@ -44,7 +45,7 @@ impl Task {
         }
         partition.pass_settled();
         self.touched.insert(assignment);
-        self.activate_restored(assignment, now);
+        self.activate_restored(assignment, false, now);
     }
 
     pub(super) fn overtaken(&mut self, assignment: Assignment, from: i64, to: i64, now: Moment) {
@@ -70,18 +71,19 @@ impl Task {
             .entry((assignment, crate::answer::Disposition::Expired))
             .or_default() += lost;
         self.notice(Notice::Overtaken { source, from, to });
-        self.activate_restored(assignment, now);
+        self.activate_restored(assignment, false, now);
     }
 
-    /// Once all records that the memo speaks of have come, its batches are made again, and reading is open for new ones.
-    fn activate_restored(&mut self, assignment: Assignment, now: Moment) {
+    /// Once all records of the batches that the memo speaks of have come, they are made again, and new ones may follow.
+    fn activate_restored(&mut self, assignment: Assignment, now_or_never: bool, now: Moment) {
         let Some(partition) = self.partitions.get_mut(&assignment) else {
             return;
         };
-        let Some(restored) = partition.restored.take_if(|r| partition.position > r.last_offset) else {
+        let works = partition.take_restored(&self.settings, now_or_never, now);
+        if works.is_empty() {
             return;
-        };
-        for parts in partition.restored_works(&restored, self.settings.batch.max_records) {
+        }
+        for parts in works {
             let id = WorkId(self.next_work);
             self.next_work += 1;
             partition.leave_waiting(&parts);
@@ -98,29 +100,29 @@ impl Task {
     }
 
     /// Pauses partitions that hold more than their share, resumes those that have come far below it: each change throws
-    /// away what librdkafka has prefetched, so the two marks stand far apart.
-    pub(super) fn regulate(&mut self) {
-        let share = self.settings.in_flight_bytes / self.partitions.len().max(1);
-        let over = self.held_bytes > self.settings.in_flight_bytes;
-        let roomy = self.held_bytes < self.settings.in_flight_bytes / 2;
+    /// away what librdkafka has prefetched, so the two marks stand far apart. Half of all bytes are left for requests. A
+    /// partition whose share is taken up by others, who may be stuck, still gets a little of it.
+    pub(super) fn regulate(&mut self, now: Moment) {
+        let share = self.settings.in_flight_bytes / 2 / self.partitions.len().max(1);
+        let (high, low) = match self.held_bytes > self.settings.in_flight_bytes {
+            false => (share, share / 4),
+            true => (share / 4, share / 8),
+        };
+        let mut stuck = Vec::new();
         for partition in self.partitions.values_mut().filter(|p| p.drain.is_none()) {
-            let (full, empty) = (partition.held_bytes > share, partition.held_bytes <= share / 4);
-            if !partition.paused && (full || over && !empty) {
+            if !partition.paused && partition.held_bytes > high {
                 partition.paused = true;
                 self.effects.push_back(Effect::Pause(partition.assignment));
-            } else if partition.paused && empty && roomy {
+            } else if partition.paused && partition.held_bytes <= low {
                 partition.paused = false;
                 self.effects.push_back(Effect::Resume(partition.assignment));
             }
+            if partition.paused && partition.waits_for_batches() {
+                stuck.push(partition.assignment);
+            }
         }
-    }
-}
-
-impl LaneRef {
-    fn slot(&self) -> Option<u32> {
-        match self {
-            LaneRef::Shared(slot) => Some(*slot),
-            LaneRef::Own(_) => None,
+        for assignment in stuck {
+            self.activate_restored(assignment, true, now);
         }
     }
 }
@@ -221,73 +223,6 @@ impl Partition {
             remembered,
         };
         self.works.insert(id, work);
-    }
-
-    /// The batches of a memo as batches of the records that came, in the order in which they are to be called. Batches
-    /// that share a lane are one, and what stands before them in their lanes goes with them: a lane is in one batch.
-    fn restored_works(&self, restored: &Restored, max_records: usize) -> Vec<Vec<Part>> {
-        let mut groups: Vec<(BTreeSet<u32>, Vec<Part>)> = Vec::new();
-        for batch in &restored.batches {
-            let parts = batch.parts.iter().map(|part| Part {
-                seqs: part
-                    .offsets
-                    .iter()
-                    .filter_map(|offset| self.waiting_at(*offset))
-                    .collect(),
-                attempts: part.attempts,
-                split: part.split,
-                lone_failures: u32::from(part.failed_alone),
-                ..Part::default()
-            });
-            let mut parts: Vec<Part> = parts.filter(|part| !part.seqs.is_empty()).collect();
-            let mut lanes: BTreeSet<u32> = parts
-                .iter()
-                .flat_map(|p| &p.seqs)
-                .filter_map(|s| self.slot_of(*s))
-                .collect();
-            let (shared, apart): (Vec<_>, Vec<_>) =
-                groups.into_iter().partition(|(other, _)| !other.is_disjoint(&lanes));
-            groups = apart;
-            for (other, earlier) in shared.into_iter().rev() {
-                lanes.extend(other);
-                parts.splice(0..0, earlier);
-            }
-            groups.push((lanes, parts));
-        }
-        let works = groups
-            .into_iter()
-            .map(|(lanes, parts)| self.with_what_stands_before(&lanes, parts, max_records));
-        works.filter(|parts| !parts.is_empty()).collect()
-    }
-
-    fn with_what_stands_before(&self, lanes: &BTreeSet<u32>, mut parts: Vec<Part>, max_records: usize) -> Vec<Part> {
-        let held: BTreeSet<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
-        let Some(last) = held.last().copied() else { return parts };
-        let lanes = lanes.iter().filter_map(|slot| self.lanes.get(*slot));
-        let ahead = lanes.flat_map(|lane| {
-            lane.waiting
-                .iter()
-                .copied()
-                .filter(|seq| *seq < last && !held.contains(seq))
-        });
-        let mut ahead: Vec<Seq> = ahead.filter(|seq| !self.not_admitted.contains_key(seq)).collect();
-        ahead.sort_unstable();
-        for chunk in ahead.chunk_by(|a, b| held.range(*a..*b).next().is_none()) {
-            let fresh = chunk.chunks(max_records).map(|seqs| Part {
-                seqs: seqs.to_vec(),
-                ..Part::default()
-            });
-            parts.extend(fresh);
-        }
-        parts.sort_by_key(|part| part.seqs.iter().min().copied());
-        parts
-    }
-
-    fn waiting_at(&self, offset: i64) -> Option<Seq> {
-        let at = self.entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
-        let seq = self.base + at as Seq;
-        let waits = matches!(self.entries[at].state, State::Waiting) && !self.not_admitted.contains_key(&seq);
-        waits.then_some(seq)
     }
 
     fn slot_of(&self, seq: Seq) -> Option<u32> {

@@ -83,16 +83,14 @@ impl Partition {
     }
 
     fn build_commit(&mut self, settings: &crate::settings::TaskSettings, now: Moment) -> CommitEntry {
-        let (offset, memo) = (self.committable(), self.memo(settings));
-        debug_assert!(offset >= self.committed, "a committed offset never goes back");
+        let entry = self.commit_entry(self.assignment, settings);
+        debug_assert!(
+            entry.offset >= self.committed,
+            "nothing_is_lost: a committed offset never goes back"
+        );
         self.commit.settled = false;
-        self.commit.in_flight = Some((self.commit.version, offset));
+        self.commit.in_flight = Some((self.commit.version, entry.offset));
         self.commit.not_before = now + COMMIT_INTERVAL;
-        CommitEntry {
-            assignment: self.assignment,
-            source: self.source.clone(),
-            offset,
-            memo,
-        }
+        entry
     }
 }

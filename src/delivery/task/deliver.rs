@@ -206,7 +206,10 @@ impl Task {
                     self.sinks.guard.count();
                     self.result_refused(assignment, seq, sink, index, failure, now);
                 }
-                Receipt::Refused { failure, .. } => {
+                Receipt::Refused { index, failure } => {
+                    if let Some(delivering) = self.delivering(assignment, seq) {
+                        delivering.from.insert(sink.0, index);
+                    }
                     let record = self
                         .partitions
                         .get(&assignment)
@@ -262,11 +265,7 @@ impl Task {
         if told {
             self.notice(Notice::SinkBack { sink });
         }
-        if self.sinks.guard.reset() {
-            self.notice(Notice::GuardReleased {
-                guard: GuardKind::SinkRefused,
-            });
-        }
+        self.reset_sink_guard();
     }
 
     fn item_stored(&mut self, assignment: Assignment, seq: Seq, sink: SinkId) {

@@ -1,5 +1,7 @@
 //! Free slots go to the lane that waited longest, new work before retries.
 
+use std::collections::BTreeSet;
+
 use super::{OnWire, Task};
 use crate::answer::{Disposition, Failure};
 use crate::event::{Admission, Assignment, Call, CallId, Effect, GuardKind, Notice};
@@ -13,6 +15,9 @@ use crate::work::{Part, WorkId};
 
 /// Records that a pipeline without a function takes up in one go.
 const PASS_THROUGH_RECORDS: usize = 1000;
+
+/// With more records that have attempts of their own, they are worth grouping.
+const MANY_SPENT: usize = 100;
 
 /// What was taken from the ready lanes of a partition.
 #[derive(Debug, Default)]
@@ -34,7 +39,7 @@ impl Task {
         let Some(partition) = self.partitions.get_mut(&assignment) else {
             return;
         };
-        if partition.drain.is_some() || partition.restored.is_some() || partition.fresh_since.is_some() {
+        if partition.drain.is_some() || partition.waits_for_batches() || partition.fresh_since.is_some() {
             return;
         }
         let Some((_, since)) = partition.ready.front().copied() else {
@@ -56,6 +61,7 @@ impl Task {
 
     pub(super) fn dispatch(&mut self, now: Moment) {
         self.promote_due(now);
+        self.waits_for_bytes = false;
         if self.paused || self.letters.blocked() {
             return;
         }
@@ -79,6 +85,7 @@ impl Task {
                 && !self.call(assignment, work)
             {
                 self.schedule.retries.insert((now, assignment, work));
+                self.waits_for_bytes = true;
                 return;
             }
         }
@@ -290,28 +297,12 @@ impl Partition {
             })
     }
 
-    /// Takes a batch from the ready lanes, longest waiting first, each lane's records in order.
+    /// Takes a batch from the ready lanes, longest waiting first, each lane's records in order. Where the memo has no room
+    /// for them, the oldest record's lane goes first: all others wait for it.
     fn cut(&mut self, limits: &BatchSettings, mut refusals: usize) -> Cut {
         let mut cut = Cut::default();
         while let Some((lane, since)) = self.ready.pop_front() {
-            let stopped = loop {
-                let Some(seq) = self.first_waiting(lane) else {
-                    break false;
-                };
-                match self.take(&mut cut, seq, limits, &mut refusals) {
-                    Taken::Yes => match lane {
-                        LaneRef::Own(_) => break false,
-                        LaneRef::Shared(slot) => self.pop_waiting(slot),
-                    },
-                    Taken::NoRoom => break true,
-                    Taken::Guarded => {
-                        cut.guarded = Some(seq);
-                        self.guarded.push(lane);
-                        break false;
-                    }
-                }
-            };
-            if stopped {
+            if self.cut_lane(&mut cut, lane, limits, &mut refusals) {
                 self.ready.push_front((lane, since));
                 break;
             }
@@ -321,8 +312,35 @@ impl Partition {
                 lane.queued = false;
             }
         }
+        if cut.memo_full
+            && let Some(lane) = self.oldest().map(|entry| entry.lane)
+            && self.first_waiting(lane) == Some(self.base)
+            && !self.guarded.contains(&lane)
+        {
+            self.cut_lane(&mut cut, lane, limits, &mut refusals);
+            cut.memo_full = cut.seqs.is_empty() && cut.not_admitted.is_empty();
+        }
         self.unqueue_taken_lane(&cut.seqs);
         cut
+    }
+
+    /// Takes what can be taken from a lane. True where there is room for no more.
+    fn cut_lane(&mut self, cut: &mut Cut, lane: LaneRef, limits: &BatchSettings, refusals: &mut usize) -> bool {
+        while let Some(seq) = self.first_waiting(lane) {
+            match self.take(cut, seq, limits, refusals) {
+                Taken::Yes => match lane {
+                    LaneRef::Own(_) => return false,
+                    LaneRef::Shared(slot) => self.pop_waiting(slot),
+                },
+                Taken::NoRoom => return true,
+                Taken::Guarded => {
+                    cut.guarded = Some(seq);
+                    self.guarded.push(lane);
+                    return false;
+                }
+            }
+        }
+        false
     }
 
     fn take(&self, cut: &mut Cut, seq: Seq, limits: &BatchSettings, refusals: &mut usize) -> Taken {
@@ -335,8 +353,8 @@ impl Partition {
         match self.not_admitted.get(&seq) {
             Some(Admission::Refused { .. }) if *refusals == 0 => return Taken::Guarded,
             Some(admission) => {
-                if !memo::fits(self.memo_bytes(), records, span) {
-                    cut.memo_full = true;
+                if !memo::fits(self.memo_bytes(span), records, span) {
+                    cut.memo_full = cut.seqs.is_empty();
                     return Taken::NoRoom;
                 }
                 *refusals -= usize::from(*admission != Admission::Filtered);
@@ -350,7 +368,11 @@ impl Partition {
         {
             return Taken::NoRoom;
         }
-        if !memo::fits(self.memo_bytes() + memo::worst_batch_bytes(batch, span), records, span) {
+        if !memo::fits(
+            self.memo_bytes(span) + memo::worst_batch_bytes(batch, span),
+            records,
+            span,
+        ) {
             cut.memo_full = cut.seqs.is_empty();
             return Taken::NoRoom;
         }
@@ -360,8 +382,17 @@ impl Partition {
         Taken::Yes
     }
 
-    fn memo_bytes(&self) -> usize {
-        self.works_memo_bytes + 5 * self.spent.len()
+    /// An upper bound on what batches and records with attempts may come to take in the memo.
+    fn memo_bytes(&self, span: usize) -> usize {
+        let more = self.restored.as_ref().map_or(0, |r| r.attempts.len());
+        let lone = self.spent.len() + more;
+        let marks = if lone > MANY_SPENT {
+            let restored = self.restored.iter().flat_map(|r| r.attempts.values());
+            self.spent.values().chain(restored).collect::<BTreeSet<_>>().len()
+        } else {
+            lone
+        };
+        self.works_memo_bytes + memo::worst_lone_bytes(lone, marks, span)
     }
 
     fn first_waiting(&self, lane: LaneRef) -> Option<Seq> {

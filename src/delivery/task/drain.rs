@@ -72,18 +72,25 @@ impl Task {
         }
     }
 
-    /// Moves each drain on: cut off at its deadline, released once nothing is on the wire and the last commit has ended.
-    pub(super) fn drain(&mut self, now: Moment) {
-        let draining: Vec<Assignment> = self
-            .partitions
-            .values()
-            .filter(|p| p.drain.is_some())
-            .map(|p| p.assignment)
-            .collect();
-        for assignment in draining {
-            self.cut_off(assignment, now);
-            self.release(assignment, now);
-        }
+    /// What is still on the wire at a drain's deadline is cut off.
+    pub(super) fn cut_off_drains(&mut self, now: Moment) {
+        self.draining()
+            .into_iter()
+            .for_each(|assignment| self.cut_off(assignment, now));
+    }
+
+    /// Lets go of what is drained, once its last commit has ended. True where something was.
+    pub(super) fn release_drained(&mut self, now: Moment) -> bool {
+        let held = self.partitions.len();
+        self.draining()
+            .into_iter()
+            .for_each(|assignment| self.release(assignment, now));
+        self.partitions.len() < held
+    }
+
+    fn draining(&self) -> Vec<Assignment> {
+        let draining = self.partitions.values().filter(|p| p.drain.is_some());
+        draining.map(|p| p.assignment).collect()
     }
 
     fn cut_off(&mut self, assignment: Assignment, now: Moment) {
@@ -104,15 +111,9 @@ impl Task {
             self.effects.push_back(Effect::RecycleSinks);
             self.send_anew();
             self.send_letters_anew();
-            let cut_off = self.partitions.values().filter(|p| p.drain.is_some_and(|d| d.cut_off));
-            let cut_off: Vec<Assignment> = cut_off.map(|p| p.assignment).collect();
-            for assignment in cut_off {
-                self.sinks.forget(assignment);
-                self.letters.forget(assignment);
-            }
-            self.resend_letters(now);
-            self.send_results(now);
         }
+        self.sinks.forget(assignment);
+        self.letters.forget(assignment);
     }
 
     fn release(&mut self, assignment: Assignment, now: Moment) {

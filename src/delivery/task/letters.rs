@@ -65,9 +65,14 @@ impl Task {
         attempts: u32,
         first_failed_ms: Option<i64>,
     ) {
-        let Some(entry) = self.partitions.get_mut(&assignment).and_then(|p| p.entry_mut(seq)) else {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
             return;
         };
+        if attempts > 0 {
+            partition.spent.insert(seq, attempts);
+            partition.commit.settled = true;
+        }
+        let Some(entry) = partition.entry_mut(seq) else { return };
         entry.state = State::GivenUp;
         let last_failed_ms = self.unix_ms;
         let first_failed_ms = first_failed_ms.unwrap_or(last_failed_ms);

@@ -52,6 +52,8 @@ pub struct Task {
     letters: Letters,
     commit_in_flight: bool,
     held_bytes: usize,
+    /// A call that could go waits for bytes, which a call on the wire will free.
+    waits_for_bytes: bool,
     paused: bool,
     /// The time of the event being handled, in milliseconds since the Unix epoch.
     unix_ms: i64,
@@ -113,6 +115,7 @@ impl Task {
             letters: Letters::default(),
             commit_in_flight: false,
             held_bytes: 0,
+            waits_for_bytes: false,
             paused: false,
             unix_ms: 0,
             effects: VecDeque::new(),
@@ -132,7 +135,7 @@ impl Task {
                 position,
                 memo,
             } => {
-                self.assigned(assignment, source, position, memo.as_deref());
+                self.assigned(assignment, source, position, memo.as_deref(), now.at);
             }
             Event::Arrived { assignment, arrivals } => self.arrived(assignment, arrivals, now.at),
             Event::Overtaken { assignment, from, to } => self.overtaken(assignment, from, to, now.at),
@@ -149,17 +152,36 @@ impl Task {
 
     /// Decides what follows from all that happened, by the time it is.
     pub fn advance(&mut self, now: Moment) {
-        for assignment in std::mem::take(&mut self.touched) {
-            self.refresh(assignment, now);
+        loop {
+            self.cut_off_drains(now);
+            self.call_what_can_be_called(now);
+            self.resend_letters(now);
+            self.send_results(now);
+            // A partition that is let go may leave room for others.
+            if !self.release_drained(now) {
+                break;
+            }
         }
-        self.dispatch(now);
-        self.resend_letters(now);
-        self.send_results(now);
-        self.drain(now);
         self.commit(now);
-        self.regulate();
         self.report_settled();
-        debug_assert!(self.calls.len() <= self.settings.max_in_flight);
+        debug_assert!(
+            self.calls.len() <= self.settings.max_in_flight,
+            "everything_is_bounded: calls"
+        );
+    }
+
+    fn call_what_can_be_called(&mut self, now: Moment) {
+        loop {
+            self.regulate(now);
+            for assignment in std::mem::take(&mut self.touched) {
+                self.refresh(assignment, now);
+            }
+            self.dispatch(now);
+            // Records that are done with without a call make room for others.
+            if self.touched.is_empty() {
+                break;
+            }
+        }
     }
 
     /// The next thing to do, in the order in which it is to be done.
@@ -189,7 +211,9 @@ impl Task {
     }
 
     fn wants_to_call(&self) -> bool {
-        !(self.paused || self.schedule.retries.is_empty() && self.schedule.fresh.is_empty())
+        let retry = !self.schedule.retries.is_empty() && self.retries_on_wire < self.concurrency.retry_limit();
+        let slot = self.calls.len() < self.concurrency.limit() && (retry || !self.schedule.fresh.is_empty());
+        slot && !self.paused && !self.waits_for_bytes && !self.letters.blocked()
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -234,12 +258,32 @@ impl Task {
         }
     }
 
+    fn reset_failed_guard(&mut self) {
+        if self.guards.failed.reset() {
+            self.notice(Notice::GuardReleased {
+                guard: GuardKind::Failed,
+            });
+        }
+    }
+
+    fn reset_sink_guard(&mut self) {
+        if self.sinks.guard.reset() {
+            self.notice(Notice::GuardReleased {
+                guard: GuardKind::SinkRefused,
+            });
+        }
+    }
+
     /// A record passed: records that were held for being refused get their turn.
     fn reset_refused_guard(&mut self, now: Moment) {
+        let tripped = self.guards.refused.tripped();
         if self.guards.refused.reset() {
             self.notice(Notice::GuardReleased {
                 guard: GuardKind::Refused,
             });
+        }
+        if !tripped {
+            return;
         }
         for partition in self.partitions.values_mut().filter(|p| !p.guarded.is_empty()) {
             for lane in std::mem::take(&mut partition.guarded) {

@@ -1,0 +1,165 @@
+//! What a world is like: its settings, and how much goes wrong in it.
+
+use fnbridge_delivery::settings::{BatchSettings, GuardSettings, OnExhausted, Ordering, RetrySettings, TaskSettings};
+use fnbridge_delivery::time::Millis;
+
+use super::dice::Rng;
+
+/// What one world is like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub partitions: usize,
+    pub workers: usize,
+    pub keys: u64,
+    /// What workers run; more than one where pipelines are changed.
+    pub settings: Vec<TaskSettings>,
+    pub records: Shares,
+    pub faults: Faults,
+    /// Records in the largest hand-over of the poll thread.
+    pub fetch: u64,
+    /// The largest record's value, in bytes.
+    pub value_bytes: u64,
+}
+
+/// Of how many records it is true that…
+#[derive(Clone, Debug, Default)]
+pub struct Shares {
+    pub gap: f64,
+    pub no_key: f64,
+    pub filtered: f64,
+    pub unconvertible: f64,
+    pub poison: f64,
+    pub refused: f64,
+    pub too_large: f64,
+    pub dropped: f64,
+    pub given_up: f64,
+    pub dropped_by_status: f64,
+    pub given_up_by_status: f64,
+    pub asked_again: f64,
+    /// Of results: a sink refuses it.
+    pub refused_result: f64,
+}
+
+/// How likely it is, at each step or answer, that…
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    pub rebalance: f64,
+    pub eager: f64,
+    pub crash: f64,
+    pub fence: f64,
+    pub outage: f64,
+    pub sink_outage: f64,
+    pub letter_outage: f64,
+    pub pause: f64,
+    pub expire: f64,
+    pub corrupt_memo: f64,
+    /// An answer is a failed attempt, though nothing is wrong with the records.
+    pub flaky: f64,
+    pub busy: f64,
+    pub deliver_nothing: f64,
+    /// A request to a sink is cut short.
+    pub cut_short: f64,
+    pub commit_refused: f64,
+    pub slow: f64,
+}
+
+impl Plan {
+    /// A world for a seed: everything that can happen, in random measure.
+    pub fn random(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let variants = if rng.chance(0.1) { 3 } else { 1 };
+        let sinks = rng.below(4) as usize;
+        let first = settings(rng, sinks);
+        let mut all = vec![first.clone()];
+        for _ in 1..variants {
+            let other = settings(rng, sinks);
+            all.push(TaskSettings {
+                ordering: other.ordering,
+                batch: other.batch,
+                ..first.clone()
+            });
+        }
+        let calm = rng.chance(0.15);
+        let rare = |rng: &mut Rng, most: f64| if rng.chance(0.5) { rng.roll() * most } else { 0.0 };
+        Plan {
+            seed,
+            partitions: rng.between(1, 5) as usize,
+            workers: rng.between(1, 3) as usize,
+            keys: *rng.pick(&[1, 3, 10, 1000]),
+            settings: all,
+            records: Shares {
+                gap: rare(rng, 0.2),
+                no_key: rare(rng, 0.3),
+                filtered: rare(rng, 0.3),
+                unconvertible: rare(rng, 0.02),
+                poison: rare(rng, 0.05),
+                refused: rare(rng, 0.05),
+                too_large: rare(rng, 0.02),
+                dropped: rare(rng, 0.2),
+                given_up: rare(rng, 0.05),
+                dropped_by_status: rare(rng, 0.03),
+                given_up_by_status: rare(rng, 0.03),
+                asked_again: rare(rng, 0.2),
+                refused_result: rare(rng, 0.05),
+            },
+            faults: if calm {
+                Faults::default()
+            } else {
+                Faults {
+                    rebalance: rare(rng, 0.02),
+                    eager: if rng.chance(0.3) { 1.0 } else { 0.0 },
+                    crash: rare(rng, 0.01),
+                    fence: rare(rng, 0.01),
+                    outage: rare(rng, 0.01),
+                    sink_outage: rare(rng, 0.01),
+                    letter_outage: rare(rng, 0.01),
+                    pause: rare(rng, 0.005),
+                    expire: rare(rng, 0.005),
+                    corrupt_memo: if rng.chance(0.1) { 0.05 } else { 0.0 },
+                    flaky: rare(rng, 0.5),
+                    busy: rare(rng, 0.3),
+                    deliver_nothing: rare(rng, 0.02),
+                    cut_short: rare(rng, 0.3),
+                    commit_refused: rare(rng, 0.3),
+                    slow: rare(rng, 0.1),
+                }
+            },
+            fetch: *rng.pick(&[1, 5, 50, 200]),
+            value_bytes: *rng.pick(&[10, 1000, 20_000]),
+        }
+    }
+
+    /// Whether workers run different settings, as after a change of the pipeline.
+    pub fn changes(&self) -> bool {
+        self.settings.len() > 1
+    }
+}
+
+fn settings(rng: &mut Rng, sinks: usize) -> TaskSettings {
+    TaskSettings {
+        ordering: *rng.pick(&[Ordering::Partition, Ordering::Key, Ordering::None]),
+        batch: BatchSettings {
+            max_records: *rng.pick(&[1, 2, 7, 30, 100]),
+            max_bytes: *rng.pick(&[1000, 20_000, 1 << 20]),
+            linger: *rng.pick(&[Millis(0), Millis(0), Millis(50)]),
+        },
+        max_in_flight: *rng.pick(&[1, 2, 4, 16]),
+        in_flight_bytes: *rng.pick(&[20_000, 200_000, 32 << 20]),
+        retry: RetrySettings {
+            max_attempts: *rng.pick(&[1, 2, 3, 5]),
+            initial_backoff: Millis(200),
+            max_backoff: *rng.pick(&[Millis(400), Millis(30_000)]),
+            max_age: *rng.pick(&[None, None, None, Some(Millis(20_000))]),
+        },
+        on_exhausted: *rng.pick(&[OnExhausted::DeadLetter, OnExhausted::DeadLetter, OnExhausted::Block]),
+        guard: GuardSettings {
+            failed: *rng.pick(&[1, 3, 3, 10]),
+            refused: *rng.pick(&[5, 100]),
+        },
+        drain_timeout: *rng.pick(&[Millis(1_000), Millis(35_000)]),
+        has_function: rng.chance(0.9),
+        sinks,
+    }
+}

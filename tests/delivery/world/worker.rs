@@ -1,0 +1,183 @@
+//! One worker: a task, and what the world knows of what it was given and what it asked for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fnbridge_delivery::Task;
+use fnbridge_delivery::event::{Assignment, CallId, CommitEntry, Letter, LetterId, Store, StoreId};
+use fnbridge_delivery::memo::Memo;
+use fnbridge_delivery::record::Record;
+use fnbridge_delivery::settings::{Ordering, TaskSettings};
+
+use super::log::Entry;
+
+/// Records that must run one after another, as the model sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LaneKey {
+    Partition,
+    Key(u64),
+    Own(i64),
+}
+
+pub fn lane_of(ordering: Ordering, entry: &Entry) -> LaneKey {
+    match (ordering, entry.key) {
+        (Ordering::Partition, _) => LaneKey::Partition,
+        (Ordering::Key, Some(key)) => LaneKey::Key(key),
+        (Ordering::Key, None) | (Ordering::None, _) => LaneKey::Own(entry.record.offset),
+    }
+}
+
+pub type Owners = BTreeMap<usize, Assignment>;
+
+pub struct Worker {
+    pub task: Task,
+    pub settings: TaskSettings,
+    pub life: Life,
+    pub held: BTreeMap<Assignment, Held>,
+    pub calls: HashMap<CallId, OutCall>,
+    /// Requests to sinks, and whose the partitions were when they were made.
+    pub stores: HashMap<StoreId, (Store, Owners)>,
+    pub letters: HashMap<LetterId, Letter>,
+    pub commit: Option<Vec<CommitEntry>>,
+    pub wake_at: Option<u64>,
+    pub paused: bool,
+    pub given_up_in_a_row: u32,
+    pub failed_guard_told: bool,
+    /// Something was handled, and `advance` is still to come.
+    pub dirty: bool,
+    pub charged: Vec<(usize, i64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Live,
+    /// Thrown out of the group without knowing it.
+    Zombie,
+    Dead,
+}
+
+pub struct OutCall {
+    pub assignment: Assignment,
+    pub partition: usize,
+    pub records: Vec<Arc<Record>>,
+    pub abandoned: bool,
+}
+
+/// The records of the last call that a record was in.
+pub struct Batch {
+    pub offsets: Vec<i64>,
+    /// It must be called again exactly so.
+    pub again: std::cell::Cell<bool>,
+    /// Names the batch that it came out of.
+    pub origin: u64,
+}
+
+/// A partition that the worker holds.
+pub struct Held {
+    pub partition: usize,
+    pub position: i64,
+    pub paused: bool,
+    pub fetching: bool,
+    pub deadline: Option<u64>,
+    pub settled_before: BTreeSet<i64>,
+    pub totals_before: u64,
+    /// Arrived, and not yet below a commit that was asked for.
+    pub arrived: BTreeSet<i64>,
+    /// Records that arrived and are below a commit that was asked for, not counting `settled_before`.
+    pub passed: u64,
+    /// Arrived, and the function is not through with them.
+    pub open: HashMap<LaneKey, BTreeSet<i64>>,
+    pub on_wire: HashMap<LaneKey, CallId>,
+    pub batches: HashMap<i64, Rc<Batch>>,
+    pub accepted: BTreeSet<i64>,
+    pub stored: BTreeSet<(u16, i64, usize)>,
+    pub asked: i64,
+    pub last_commit_refused: bool,
+    pub recycled: bool,
+}
+
+impl Worker {
+    pub fn new(settings: TaskSettings) -> Worker {
+        Worker {
+            task: Task::new(settings.clone()),
+            settings,
+            life: Life::Live,
+            held: BTreeMap::new(),
+            calls: HashMap::new(),
+            stores: HashMap::new(),
+            letters: HashMap::new(),
+            commit: None,
+            wake_at: None,
+            paused: false,
+            given_up_in_a_row: 0,
+            failed_guard_told: false,
+            dirty: false,
+            charged: Vec::new(),
+        }
+    }
+
+    /// What it holds of a partition, if it was its owner then already.
+    pub fn still_holds(&mut self, partition: usize, owners: &Owners) -> Option<&mut Held> {
+        self.held.get_mut(owners.get(&partition)?)
+    }
+
+    /// What it holds of a partition.
+    pub fn holds(&mut self, partition: usize) -> Option<&mut Held> {
+        self.held.values_mut().find(|held| held.partition == partition)
+    }
+}
+
+impl Held {
+    pub fn new(partition: usize, position: i64, memo: Option<&Memo>, same_ordering: bool, origins: &mut u64) -> Held {
+        let mut batches = HashMap::new();
+        for batch in memo.iter().filter(|_| same_ordering).flat_map(|memo| &memo.batches) {
+            *origins += 1;
+            for part in &batch.parts {
+                let of = Rc::new(Batch {
+                    offsets: part.offsets.clone(),
+                    again: false.into(),
+                    origin: *origins,
+                });
+                batches.extend(part.offsets.iter().map(|offset| (*offset, of.clone())));
+            }
+        }
+        Held {
+            partition,
+            position,
+            paused: false,
+            fetching: false,
+            deadline: None,
+            settled_before: memo.map(|m| m.settled.iter().copied().collect()).unwrap_or_default(),
+            totals_before: memo.map_or(0, settled_in),
+            arrived: BTreeSet::new(),
+            passed: 0,
+            open: HashMap::new(),
+            on_wire: HashMap::new(),
+            batches,
+            accepted: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            asked: position,
+            last_commit_refused: false,
+            recycled: false,
+        }
+    }
+
+    pub fn close(&mut self, lane: LaneKey, offset: i64) {
+        if let Some(open) = self.open.get_mut(&lane) {
+            open.remove(&offset);
+            if open.is_empty() {
+                self.open.remove(&lane);
+            }
+        }
+    }
+
+    pub fn is_open(&self, lane: LaneKey, offset: i64) -> bool {
+        self.open.get(&lane).is_some_and(|open| open.contains(&offset))
+    }
+}
+
+/// Records that a memo's totals count, but for what retention removed.
+pub fn settled_in(memo: &Memo) -> u64 {
+    memo.totals[..5].iter().sum()
+}
