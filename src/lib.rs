@@ -4,6 +4,8 @@
 
 pub mod telemetry;
 
+pub mod shutdown;
+
 pub mod json;
 
 pub mod http;

@@ -1,0 +1,58 @@
+//! What happens to a pipeline as a whole.
+
+use std::time::Instant;
+
+use tracing::{error, info, warn};
+
+use super::More;
+use crate::telemetry::PipelineTelemetry;
+use crate::telemetry::metrics::state::Phase;
+
+impl PipelineTelemetry {
+    /// The pipeline starts.
+    pub fn pipeline_started(&self, revision: &str) {
+        self.state.set_phase(Phase::Running);
+        info!(pipeline = self.name(), revision, "pipeline starts");
+    }
+
+    /// The pipeline can't start yet.
+    pub fn pipeline_waits(&self, reason: &str) {
+        self.state.set_phase(Phase::Waiting);
+        self.lacks("start".to_owned(), Some(reason));
+        if let Some(unsaid) = self.repeats.rise("pipeline_waits", "", Instant::now()) {
+            warn!(
+                pipeline = self.name(),
+                "pipeline waits to start: {reason}{}",
+                More(unsaid)
+            );
+        }
+    }
+
+    /// The pipeline has what it needs, and joins its group.
+    pub fn pipeline_joins(&self) {
+        self.state.set_phase(Phase::Running);
+        self.lacks("start".to_owned(), None);
+    }
+
+    /// The pipeline has ended.
+    pub fn pipeline_stopped(&self) {
+        self.state.set_phase(Phase::Stopped);
+        self.state.unpublish();
+        info!(pipeline = self.name(), "pipeline stopped");
+    }
+
+    /// Something of the pipeline is worth a second look.
+    pub fn pipeline_warned(&self, warning: &str) {
+        warn!(pipeline = self.name(), "{warning}");
+    }
+
+    /// A topic was created.
+    pub fn topic_created(&self, topic: &str) {
+        info!(pipeline = self.name(), topic, "topic created");
+    }
+
+    /// The sinks could not be opened anew.
+    pub fn recycling_failed(&self, reason: &str) {
+        error!(pipeline = self.name(), "sinks could not be opened again: {reason}");
+    }
+}

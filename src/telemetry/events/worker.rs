@@ -1,0 +1,54 @@
+//! What happens to a worker as a whole.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tracing::{error, info, warn};
+
+use super::More;
+use crate::telemetry::repeats::Repeats;
+
+/// Says what happens to the worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorkerTelemetry;
+
+impl WorkerTelemetry {
+    /// The worker runs.
+    pub fn started(self, id: &str, listen: SocketAddr, pipelines: usize) {
+        let version = env!("CARGO_PKG_VERSION");
+        info!(worker = id, %listen, pipelines, version, "worker started");
+    }
+
+    /// A sign to stop came.
+    pub fn stopping(self, signal: &str) {
+        info!(signal, "stopping: partitions are drained; a second signal ends at once");
+    }
+
+    /// All pipelines have drained.
+    pub fn stopped(self) {
+        info!("worker stopped");
+    }
+
+    /// Something of the configuration is worth a second look.
+    pub fn warned(self, warning: &dyn Display) {
+        warn!("{warning}");
+    }
+
+    /// The worker can't run.
+    pub fn failed(self, reason: &dyn Display) {
+        error!("{reason}");
+    }
+}
+
+/// Spans did not reach their endpoint; they are gone.
+pub(in crate::telemetry) fn spans_not_sent(repeats: &Repeats, url: &str, spans: u64, error: &dyn Display) {
+    if let Some(unsaid) = repeats.rise("spans_not_sent", "", Instant::now()) {
+        warn!(
+            url,
+            spans,
+            "spans could not be sent and are lost: {error}{}",
+            More(unsaid)
+        );
+    }
+}

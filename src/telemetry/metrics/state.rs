@@ -1,0 +1,315 @@
+//! What is counted, by worker, pipeline, sink and partition.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Instant, SystemTime};
+
+use super::{Counter, Flag, Histogram};
+use crate::delivery::answer::{Disposition, Stage};
+use crate::delivery::event::{Assignment, AttemptOutcome, GuardKind, View};
+use crate::delivery::record::TopicPartition;
+use crate::delivery::time::Moment;
+
+/// Each way an attempt can end, in the order in which they are counted.
+pub(crate) const OUTCOMES: [AttemptOutcome; 8] = [
+    AttemptOutcome::Success,
+    AttemptOutcome::Failed,
+    AttemptOutcome::Refused,
+    AttemptOutcome::TooLarge,
+    AttemptOutcome::Busy,
+    AttemptOutcome::Misregistered,
+    AttemptOutcome::Away,
+    AttemptOutcome::Overridden,
+];
+
+/// Each stage at which a record can be given up, in the order in which they are counted.
+pub(crate) const STAGES: [Stage; 6] = [
+    Stage::Convert,
+    Stage::Filter,
+    Stage::Transform,
+    Stage::Function,
+    Stage::Sink,
+    Stage::Operator,
+];
+
+/// Each guard, in the order in which they are counted.
+pub(crate) const GUARDS: [GuardKind; 3] = [GuardKind::Failed, GuardKind::Refused, GuardKind::SinkRefused];
+
+/// What a sink can say of a record, in the order in which it is counted.
+pub(crate) const RECEIPTS: [&str; 5] = ["stored", "try_again", "refused", "away", "blocked"];
+
+/// What the worker as a whole counts.
+#[derive(Debug)]
+pub(crate) struct WorkerState {
+    pub(crate) started: SystemTime,
+    pub(crate) spans_exported: Arc<Counter>,
+    pub(crate) spans_failed: Arc<Counter>,
+    pipelines: RwLock<BTreeMap<Arc<str>, Arc<PipelineState>>>,
+}
+
+impl WorkerState {
+    pub(crate) fn new() -> WorkerState {
+        WorkerState {
+            started: SystemTime::now(),
+            spans_exported: Arc::default(),
+            spans_failed: Arc::default(),
+            pipelines: RwLock::default(),
+        }
+    }
+
+    /// A pipeline of this name keeps its counts when it is started again.
+    pub(crate) fn pipeline(&self, name: &str, sinks: &[String]) -> Arc<PipelineState> {
+        let mut pipelines = self.pipelines.write().unwrap_or_else(PoisonError::into_inner);
+        let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
+        match pipelines.get(name) {
+            Some(known) if known.sinks.iter().map(|s| &*s.name).eq(sinks.iter().copied()) => Arc::clone(known),
+            _ => {
+                let state = Arc::new(PipelineState::new(name, &sinks));
+                pipelines.insert(Arc::clone(&state.name), Arc::clone(&state));
+                state
+            }
+        }
+    }
+
+    pub(crate) fn pipelines(&self) -> Vec<Arc<PipelineState>> {
+        let pipelines = self.pipelines.read().unwrap_or_else(PoisonError::into_inner);
+        pipelines.values().cloned().collect()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<PipelineState>> {
+        let pipelines = self.pipelines.read().unwrap_or_else(PoisonError::into_inner);
+        pipelines.get(name).cloned()
+    }
+}
+
+/// How far a pipeline has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Starting,
+    Waiting,
+    Running,
+    Stopped,
+}
+
+impl Phase {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Waiting => "waiting",
+            Phase::Running => "running",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
+
+/// What a pipeline counts, and how it last looked.
+#[derive(Debug)]
+pub(crate) struct PipelineState {
+    pub(crate) name: Arc<str>,
+    pub(crate) sinks: Vec<SinkState>,
+    pub(crate) calls: [Histogram; OUTCOMES.len()],
+    pub(crate) letters: Histogram,
+    pub(crate) letters_blocked: Flag,
+    pub(crate) drains: [Histogram; 2],
+    pub(crate) breaker_opened: Counter,
+    pub(crate) guards_tripped: [Counter; GUARDS.len()],
+    pub(crate) waits_for_oldest: Counter,
+    pub(crate) lanes_blocked: Counter,
+    pub(crate) partitions_assigned: Counter,
+    pub(crate) partitions_revoked: Counter,
+    pub(crate) partitions_lost: Counter,
+    pub(crate) late: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) troubles: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) standing: Mutex<Standing>,
+    pub(crate) phase: Mutex<Phase>,
+    partitions: RwLock<Partitions>,
+    published: Mutex<Option<Arc<Published>>>,
+}
+
+/// What stands in a pipeline's way just now, by what said so.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// The source's troubles, by kind: what they said.
+    pub(crate) source: BTreeMap<&'static str, String>,
+    /// The rights that are missing, by what said so.
+    pub(crate) rights: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default)]
+struct Partitions {
+    by_name: BTreeMap<TopicPartition, Arc<PartitionState>>,
+    by_assignment: BTreeMap<Assignment, Arc<PartitionState>>,
+}
+
+/// How a pipeline looked, and when.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) view: View,
+    pub(crate) at: Moment,
+    pub(crate) taken: Instant,
+}
+
+impl PipelineState {
+    fn new(name: &str, sinks: &[&str]) -> PipelineState {
+        PipelineState {
+            name: name.into(),
+            sinks: sinks.iter().map(|name| SinkState::new(name)).collect(),
+            calls: Default::default(),
+            letters: Histogram::default(),
+            letters_blocked: Flag::default(),
+            drains: Default::default(),
+            breaker_opened: Counter::default(),
+            guards_tripped: Default::default(),
+            waits_for_oldest: Counter::default(),
+            lanes_blocked: Counter::default(),
+            partitions_assigned: Counter::default(),
+            partitions_revoked: Counter::default(),
+            partitions_lost: Counter::default(),
+            late: Mutex::default(),
+            troubles: Mutex::default(),
+            standing: Mutex::default(),
+            phase: Mutex::default(),
+            partitions: RwLock::default(),
+            published: Mutex::default(),
+        }
+    }
+
+    /// From here on, `assignment` counts for `source`, whose counts go on; an assignment before is forgotten.
+    pub(crate) fn assigned(&self, assignment: Assignment, source: &TopicPartition) -> Arc<PartitionState> {
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(PartitionState::new(source.clone()));
+        let state = Arc::clone(partitions.by_name.entry(source.clone()).or_insert_with(fresh));
+        partitions.by_assignment.retain(|_, other| other.source != *source);
+        partitions.by_assignment.insert(assignment, Arc::clone(&state));
+        state
+    }
+
+    pub(crate) fn partition(&self, assignment: Assignment) -> Option<Arc<PartitionState>> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        partitions.by_assignment.get(&assignment).cloned()
+    }
+
+    pub(crate) fn partition_of(&self, source: &TopicPartition) -> Option<Arc<PartitionState>> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        partitions.by_name.get(source).cloned()
+    }
+
+    /// All partitions that were ever held, by name.
+    pub(crate) fn partitions(&self) -> Vec<Arc<PartitionState>> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        partitions.by_name.values().cloned().collect()
+    }
+
+    pub(crate) fn publish(&self, view: View, at: Moment) {
+        let taken = Instant::now();
+        *lock(&self.published) = Some(Arc::new(Published { view, at, taken }));
+    }
+
+    pub(crate) fn unpublish(&self) {
+        *lock(&self.published) = None;
+    }
+
+    pub(crate) fn published(&self) -> Option<Arc<Published>> {
+        lock(&self.published).clone()
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        *lock(&self.phase) = phase;
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *lock(&self.phase)
+    }
+
+    /// The rights that are missing just now, each once.
+    pub(crate) fn missing_rights(&self) -> BTreeSet<String> {
+        lock(&self.standing).rights.values().cloned().collect()
+    }
+}
+
+/// What is counted for one sink.
+#[derive(Debug)]
+pub(crate) struct SinkState {
+    pub(crate) name: String,
+    pub(crate) requests: Histogram,
+    pub(crate) receipts: [Counter; RECEIPTS.len()],
+    pub(crate) away: Flag,
+    pub(crate) blocked: Flag,
+}
+
+impl SinkState {
+    fn new(name: &str) -> SinkState {
+        SinkState {
+            name: name.to_owned(),
+            requests: Histogram::default(),
+            receipts: Default::default(),
+            away: Flag::default(),
+            blocked: Flag::default(),
+        }
+    }
+}
+
+/// What is counted for one partition, over all its assignments in this process.
+#[derive(Debug)]
+pub(crate) struct PartitionState {
+    pub(crate) source: TopicPartition,
+    /// The partition's number, as a label.
+    pub(crate) number: String,
+    pub(crate) polled_records: Counter,
+    pub(crate) polled_bytes: Counter,
+    pub(crate) attempts: [Counter; OUTCOMES.len()],
+    pub(crate) attempted_records: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) bisections: Counter,
+    pub(crate) settled: [Counter; Disposition::ALL.len()],
+    pub(crate) given_up: [Counter; STAGES.len()],
+    pub(crate) commits: Counter,
+    pub(crate) commits_refused: Counter,
+    pub(crate) memos_unusable: Counter,
+    pub(crate) overtaken: Counter,
+    high: AtomicI64,
+}
+
+impl PartitionState {
+    fn new(source: TopicPartition) -> PartitionState {
+        PartitionState {
+            number: source.partition.to_string(),
+            source,
+            polled_records: Counter::default(),
+            polled_bytes: Counter::default(),
+            attempts: Default::default(),
+            attempted_records: Counter::default(),
+            retries: Counter::default(),
+            bisections: Counter::default(),
+            settled: Default::default(),
+            given_up: Default::default(),
+            commits: Counter::default(),
+            commits_refused: Counter::default(),
+            memos_unusable: Counter::default(),
+            overtaken: Counter::default(),
+            high: AtomicI64::new(-1),
+        }
+    }
+
+    pub(crate) fn set_high_watermark(&self, high: i64) {
+        self.high.store(high, Ordering::Relaxed);
+    }
+
+    /// The offset after the log's last record, once it is known.
+    pub(crate) fn high_watermark(&self) -> Option<i64> {
+        let high = self.high.load(Ordering::Relaxed);
+        (high >= 0).then_some(high)
+    }
+}
+
+/// A lock that outlives a panic of whoever held it: what it guards is counts.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where `item` stands in `all`.
+pub(crate) fn place<T: PartialEq>(all: &[T], item: &T) -> usize {
+    all.iter().position(|other| other == item).unwrap_or(0)
+}
