@@ -163,7 +163,7 @@ pub fn hash(bytes: &[u8], seed: u64) -> u64 {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     for word in words.iter().chain([&last]) {
-        let product = u128::from(state ^ u64::from_le_bytes(*word)) * 0xD6E8_FEB8_6659_FD93_0000_0000_0001;
+        let product = u128::from(state ^ u64::from_le_bytes(*word)) * 0xD6E8_FEB8_6659_FD93;
         state = (product as u64) ^ (product >> 64) as u64 ^ state.rotate_left(29);
     }
     state
