@@ -1,0 +1,86 @@
+//! Processes that never outlive the tests.
+
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{LazyLock, Mutex};
+use std::thread;
+
+use super::wait;
+
+type Order = (Command, Sender<std::io::Result<Child>>);
+
+/// A child is killed when the thread that started it ends, so that one thread starts them all and never ends.
+static NURSERY: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
+    let (orders, inbox) = channel::<Order>();
+    thread::spawn(move || {
+        for (mut command, answer) in inbox {
+            let _ = answer.send(command.spawn());
+        }
+    });
+    Mutex::new(orders)
+});
+
+/// Starts a process that is killed, at the latest, when this one ends, however it ends.
+///
+/// # Panics
+/// If it can't be started.
+pub fn start(mut command: Command) -> Child {
+    die_with_parent(&mut command);
+    let name = command.get_program().to_string_lossy().into_owned();
+    let (answer, child) = channel();
+    NURSERY
+        .lock()
+        .unwrap()
+        .send((command, answer))
+        .expect("the nursery never ends");
+    child
+        .recv()
+        .expect("the nursery answers")
+        .unwrap_or_else(|error| panic!("{name} did not start: {error}"))
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_parent(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: prctl is async-signal-safe, and nothing else runs between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_: &mut Command) {}
+
+/// Sends a signal to a child that has not been waited for.
+pub fn signal(child: &Child, signal: libc::c_int) {
+    let id = libc::pid_t::try_from(child.id()).expect("a process id");
+    // SAFETY: the child has not been waited for, so the id is still its own.
+    let sent = unsafe { libc::kill(id, signal) };
+    assert_eq!(sent, 0, "signal {signal} to process {id}");
+}
+
+/// Waits for a child to end.
+///
+/// # Panics
+/// If it has not ended in time.
+pub fn await_end(child: &mut Child, what: &str) -> std::process::ExitStatus {
+    wait::until(&format!("{what} to end"), || child.try_wait().expect("a child of ours"))
+}
+
+/// A TCP port on loopback that nobody listened on just now.
+pub fn free_port() -> u16 {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        if !given.contains(&port) {
+            given.push(port);
+            return port;
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What the tests hold in their hands: brokers, functions, sinks, workers, and a look into topics.
+
+pub mod checker;
+pub mod children;
+pub mod kafka;
+pub mod metrics;
+pub mod pipeline;
+pub mod server;
+pub mod test;
+pub mod topics;
+pub mod wait;
+pub mod worker;

@@ -1,0 +1,44 @@
+//! Waiting for a named condition, with a deadline.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough for anything that works on a busy machine with two cores.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
+
+/// Looks until `look` finds something.
+///
+/// # Panics
+/// If it has found nothing after [`PATIENCE`]; `what` names the condition.
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// Looks until `look` finds something or `patience` is over.
+///
+/// # Panics
+/// If it has found nothing by then; `what` names the condition.
+pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {} s in vain for: {what}",
+            patience.as_secs()
+        );
+        thread::park_timeout(BETWEEN_LOOKS);
+    }
+}
+
+/// Looks until `holds` does.
+///
+/// # Panics
+/// If it does not after [`PATIENCE`]; `what` names the condition.
+pub fn until_true(what: &str, mut holds: impl FnMut() -> bool) {
+    until(what, || holds().then_some(()));
+}

@@ -1,0 +1,212 @@
+//! The built binary, running `serve`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::children::{await_end, free_port, signal, start};
+use super::metrics::{Metrics, get};
+use super::pipeline::Pipeline;
+use super::wait;
+
+/// One worker.
+pub struct Worker {
+    name: String,
+    address: String,
+    child: Mutex<Child>,
+    log: Lines,
+    output: Lines,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+/// What a worker is started with, besides its pipelines.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The `clusters.default` of its configuration.
+    pub cluster: Value,
+    /// More of its configuration, put beside the rest.
+    pub more: Value,
+}
+
+impl Setting {
+    /// A plaintext cluster.
+    pub fn plaintext(bootstrap: &str) -> Setting {
+        Setting {
+            cluster: json!({"bootstrap_servers": bootstrap, "properties": {}}),
+            more: json!({}),
+        }
+    }
+
+    /// With a librdkafka property.
+    pub fn property(mut self, name: &str, value: &str) -> Setting {
+        self.cluster["properties"][name] = json!(value);
+        self
+    }
+}
+
+impl Worker {
+    /// Starts `fnbridge serve` in a folder of its own.
+    pub fn start(name: &str, folder: &Path, setting: &Setting, pipelines: &[Pipeline]) -> Worker {
+        let address = format!("127.0.0.1:{}", free_port());
+        let config = write_configuration(folder, &address, setting, pipelines);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
+        command.arg("serve").arg("--config").arg(config).current_dir(folder);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = start(command);
+        Worker {
+            name: name.to_owned(),
+            address,
+            log: collect(child.stderr.take().expect("piped")),
+            output: collect(child.stdout.take().expect("piped")),
+            child: Mutex::new(child),
+        }
+    }
+
+    /// Waits until `/readyz` says that it is ready.
+    pub fn await_ready(&self) {
+        wait::until(&format!("worker {} to be ready", self.name), || {
+            self.assert_runs();
+            get(&self.address, "/readyz").filter(|(status, _)| *status == 200)
+        });
+    }
+
+    /// Whether `/healthz` says that it is well.
+    pub fn is_healthy(&self) -> bool {
+        get(&self.address, "/healthz").is_some_and(|(status, _)| status == 200)
+    }
+
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> Metrics {
+        let answer = get(&self.address, "/metrics").filter(|(status, _)| *status == 200);
+        answer.map_or_else(Metrics::default, |(_, text)| Metrics::parse(&text))
+    }
+
+    /// Waits until the metrics are such.
+    pub fn await_metrics(&self, what: &str, mut holds: impl FnMut(&Metrics) -> bool) {
+        wait::until_true(what, || holds(&self.metrics()));
+    }
+
+    /// Waits until a metric, summed over the series with these labels, is at least this.
+    pub fn await_metric(&self, name: &str, labels: &[&str], at_least: f64) {
+        self.await_metrics(&format!("{name} {labels:?} of {at_least}"), |metrics| {
+            metrics.sum(name, labels) >= at_least
+        });
+    }
+
+    /// Waits for a line in the log that has all these parts.
+    pub fn await_log(&self, parts: &[&str]) -> String {
+        wait::until(&format!("a line in the log with {parts:?}"), || self.log_line(parts))
+    }
+
+    /// The first line in the log that has all these parts.
+    pub fn log_line(&self, parts: &[&str]) -> Option<String> {
+        let log = self.log.lock().unwrap();
+        log.iter()
+            .find(|line| parts.iter().all(|part| line.contains(part)))
+            .cloned()
+    }
+
+    /// What it printed on stdout.
+    pub fn output(&self) -> Vec<String> {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        if child.try_wait().expect("a child of ours").is_none() {
+            signal(&child, libc::SIGKILL);
+            await_end(&mut child, &self.name);
+        }
+    }
+
+    /// SIGSTOP: it holds its breath.
+    pub fn freeze(&self) {
+        signal(&self.child.lock().unwrap(), libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        signal(&self.child.lock().unwrap(), libc::SIGCONT);
+    }
+
+    /// SIGTERM, and waits until it has drained and ended.
+    pub fn stop(&self) -> ExitStatus {
+        self.ask_to_stop();
+        self.await_end()
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
+        signal(&self.child.lock().unwrap(), libc::SIGTERM);
+    }
+
+    /// Waits until it has ended.
+    pub fn await_end(&self) -> ExitStatus {
+        await_end(&mut self.child.lock().unwrap(), &self.name)
+    }
+
+    /// The last lines of its log, for a test that failed.
+    pub fn last_words(&self) -> String {
+        const LINES: usize = 40;
+        let log = self.log.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let last = log.iter().skip(log.len().saturating_sub(LINES));
+        let lines: String = last.map(|line| format!("  {line}\n")).collect();
+        format!("log of worker {}:\n{lines}", self.name)
+    }
+
+    fn assert_runs(&self) {
+        if let Some(status) = self.child.lock().unwrap().try_wait().expect("a child of ours") {
+            panic!("worker {} ended with {status}", self.name);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipelines: &[Pipeline]) -> PathBuf {
+    let folder = folder.join(address.replace(':', "-"));
+    fs::create_dir_all(&folder).expect("a folder for the worker");
+    let mut config = json!({
+        "listen": address,
+        "clusters": {"default": setting.cluster},
+        "pipelines": [folder.join("pipelines/*.yaml")],
+    });
+    for (name, value) in setting.more.as_object().expect("an object") {
+        config[name] = value.clone();
+    }
+    fs::create_dir_all(folder.join("pipelines")).expect("a folder for pipelines");
+    for pipeline in pipelines {
+        let file = folder.join("pipelines").join(pipeline.name()).with_extension("yaml");
+        fs::write(file, pipeline.text()).expect("a pipeline's file");
+    }
+    let file = folder.join("fnbridge.yaml");
+    fs::write(&file, format!("{config:#}\n")).expect("a configuration");
+    file
+}
+
+fn collect(stream: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let into = Arc::clone(&lines);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            into.lock().unwrap().push(line);
+        }
+    });
+    lines
+}

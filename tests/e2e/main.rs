@@ -1,0 +1,26 @@
+//! The built binary, end to end, against a real Apache Kafka: `./run tests e2e [FILTER]`.
+//!
+//! Tests run side by side on shared brokers, each with topics and groups of its own, and wait for named conditions,
+//! never for time to pass. A broker that can't be had fails the test that needs it.
+
+#[expect(dead_code, reason = "the suites that need the worker follow it")]
+mod harness;
+mod smoke;
+
+use std::process::ExitCode;
+
+use harness::test::Suite;
+use libtest_mimic::Arguments;
+
+/// Tests mostly wait, for Kafka's group protocol above all.
+const TESTS_AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(TESTS_AT_ONCE));
+    let suites: [Suite; 1] = [smoke::tests()];
+    let trials = suites.into_iter().flat_map(Suite::into_trials).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    harness::kafka::stop_shared();
+    conclusion.exit_code()
+}
