@@ -3,8 +3,16 @@
 //! Tests run side by side on shared brokers, each with topics and groups of its own, and wait for named conditions,
 //! never for time to pass. A broker that can't be had fails the test that needs it.
 
-#[expect(dead_code, reason = "the suites that need the worker follow it")]
+mod crash;
+mod flights;
 mod harness;
+mod mistakes;
+mod order;
+mod outage;
+mod poison;
+mod reading;
+mod results;
+mod rights;
 mod smoke;
 
 use std::process::ExitCode;
@@ -18,9 +26,21 @@ const TESTS_AT_ONCE: usize = 4;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TESTS_AT_ONCE));
-    let suites: [Suite; 1] = [smoke::tests()];
+    let suites = [
+        smoke::tests(),
+        order::tests(),
+        results::tests(),
+        reading::tests(),
+        poison::tests(),
+        outage::tests(),
+        crash::tests(),
+        rights::tests(),
+        mistakes::tests(),
+        flights::tests(),
+    ];
     let trials = suites.into_iter().flat_map(Suite::into_trials).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::kafka::stop_shared();
+    harness::secured::stop_shared();
     conclusion.exit_code()
 }

@@ -64,6 +64,11 @@ pub fn check_counts(read: &[Entry], counts: &[i64]) -> Found {
     check_partitions(read, &expected)
 }
 
+/// Partition and offset of the record that a result was made of.
+pub fn place_of(entry: &Entry) -> (i32, i64) {
+    place(entry.header_text(SOURCE))
+}
+
 /// Partition and offset of `topic/partition/offset#index`.
 fn place(source: &str) -> (i32, i64) {
     let parse = || {

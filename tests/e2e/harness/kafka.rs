@@ -93,7 +93,9 @@ impl Broker {
             .open(self.folder.join("broker.log"))
             .expect("the broker's log");
         let mut kafka = self.java("kafka.Kafka", "512m");
-        kafka.arg(self.folder.join("server.properties"));
+        kafka
+            .arg(self.folder.join("server.properties"))
+            .current_dir(&self.folder);
         kafka
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))

@@ -31,12 +31,6 @@ impl Metrics {
         });
         found.map(|(_, value)| value).sum()
     }
-
-    /// All series, one a line, for a test that failed.
-    pub fn describe(&self, part: &str) -> String {
-        let found = self.samples.iter().filter(|(series, _)| series.contains(part));
-        found.map(|(series, value)| format!("{series} {value}\n")).collect()
-    }
 }
 
 /// GETs a path: the status and the body, or `None` where nobody answers.

@@ -5,6 +5,7 @@ pub mod children;
 pub mod kafka;
 pub mod metrics;
 pub mod pipeline;
+pub mod secured;
 pub mod server;
 pub mod test;
 pub mod topics;

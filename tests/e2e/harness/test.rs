@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use libtest_mimic::{Failed, Trial};
@@ -28,6 +28,13 @@ impl Suite {
     /// With one more test.
     pub fn with(mut self, name: &'static str, test: fn(&Test)) -> Suite {
         self.trials.push(Trial::test(short(name), move || run(name, test)));
+        self
+    }
+
+    /// With one more test that runs only when it is asked for.
+    pub fn with_long(mut self, name: &'static str, test: fn(&Test)) -> Suite {
+        self.trials
+            .push(Trial::test(short(name), move || run(name, test)).with_ignored_flag(true));
         self
     }
 
@@ -62,6 +69,11 @@ impl Test {
         format!("{}-{part}", self.id)
     }
 
+    /// A name of this test's own that begins with a part, for rights that go by prefix.
+    pub fn topic_name(&self, part: &str) -> String {
+        format!("{part}-{}", self.id)
+    }
+
     /// The broker that tests share.
     pub fn broker(&self) -> &'static Broker {
         kafka::shared()
@@ -90,28 +102,28 @@ impl Test {
     }
 
     /// Starts a worker on the shared broker.
-    pub fn worker(&self, pipelines: &[Pipeline]) -> Rc<Worker> {
-        self.worker_on(&Setting::plaintext(&self.broker().bootstrap()), pipelines)
+    pub fn worker(&self, pipeline: &Pipeline) -> Rc<Worker> {
+        self.worker_on(&Setting::plaintext(&self.broker().bootstrap()), pipeline)
     }
 
     /// Starts a worker, and waits until it is ready.
-    pub fn worker_on(&self, setting: &Setting, pipelines: &[Pipeline]) -> Rc<Worker> {
-        let worker = self.worker_not_ready(setting, pipelines);
+    pub fn worker_on(&self, setting: &Setting, pipeline: &Pipeline) -> Rc<Worker> {
+        let worker = self.worker_not_ready(setting, pipeline);
         worker.await_ready();
         worker
     }
 
     /// Starts a worker that may have to wait before it is ready.
-    pub fn worker_not_ready(&self, setting: &Setting, pipelines: &[Pipeline]) -> Rc<Worker> {
+    pub fn worker_not_ready(&self, setting: &Setting, pipeline: &Pipeline) -> Rc<Worker> {
         let mut workers = self.workers.borrow_mut();
         let name = (workers.len() + 1).to_string();
-        let worker = Rc::new(Worker::start(&name, &self.folder, setting, pipelines));
+        let worker = Rc::new(Worker::start(&name, &self.folder, setting, pipeline));
         workers.push(Rc::clone(&worker));
         worker
     }
 
     /// A folder of this test's own, removed after it.
-    pub fn folder(&self) -> &PathBuf {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -172,6 +174,28 @@ impl Client {
             .add_partition_offset(topic, partition, Offset::Offset(offset))
             .expect("an offset");
         block_on(self.admin().delete_records(&until, &admin_options())).expect("records removed");
+    }
+
+    /// A setting of a topic, its own or the default.
+    pub fn topic_setting(&self, topic: &str, name: &str) -> String {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let found = block_on(self.admin().describe_configs(&asked, &admin_options())).expect("an answer");
+        let settings = found.into_iter().next().expect("one topic").expect("its settings");
+        let value = settings.get(name).and_then(|setting| setting.value.clone());
+        value.unwrap_or_else(|| panic!("topic {topic} has no setting {name}"))
+    }
+
+    /// Gives a topic these settings, and the defaults of all others.
+    pub fn set_topic_settings(&self, topic: &str, settings: &[(&str, &str)]) {
+        let topic_alone = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let change = settings
+            .iter()
+            .fold(topic_alone, |change, (name, value)| change.set(name, value));
+        let changed = block_on(self.admin().alter_configs([&change], &admin_options())).expect("an answer");
+        assert!(
+            changed.iter().all(Result::is_ok),
+            "changing {settings:?} of {topic}: {changed:?}"
+        );
     }
 
     /// How many partitions a topic has; 0 where it does not exist.

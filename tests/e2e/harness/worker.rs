@@ -25,7 +25,7 @@ pub struct Worker {
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
-/// What a worker is started with, besides its pipelines.
+/// What a worker is started with, besides its pipeline.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The `clusters.default` of its configuration.
@@ -50,11 +50,38 @@ impl Setting {
     }
 }
 
+/// A run of the binary that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// What it printed on stdout.
+    pub output: String,
+    /// What it printed on stderr.
+    pub log: String,
+}
+
 impl Worker {
+    /// Runs the binary to its end, in this folder.
+    pub fn run(folder: &Path, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
+        command.args(arguments).current_dir(folder).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = start(command);
+        let output = read_whole(child.stdout.take().expect("piped"));
+        let log = read_whole(child.stderr.take().expect("piped"));
+        let status = await_end(&mut child, &format!("fnbridge {arguments:?}"));
+        Ended {
+            status,
+            output: output.join().expect("text"),
+            log: log.join().expect("text"),
+        }
+    }
+
     /// Starts `fnbridge serve` in a folder of its own.
-    pub fn start(name: &str, folder: &Path, setting: &Setting, pipelines: &[Pipeline]) -> Worker {
+    pub fn start(name: &str, folder: &Path, setting: &Setting, pipeline: &Pipeline) -> Worker {
         let address = format!("127.0.0.1:{}", free_port());
-        let config = write_configuration(folder, &address, setting, pipelines);
+        let config = write_configuration(folder, &address, setting, pipeline);
         let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
         command.arg("serve").arg("--config").arg(config).current_dir(folder);
         command
@@ -179,7 +206,7 @@ impl Drop for Worker {
     }
 }
 
-fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipelines: &[Pipeline]) -> PathBuf {
+fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline: &Pipeline) -> PathBuf {
     let folder = folder.join(address.replace(':', "-"));
     fs::create_dir_all(&folder).expect("a folder for the worker");
     let mut config = json!({
@@ -190,11 +217,9 @@ fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline
     for (name, value) in setting.more.as_object().expect("an object") {
         config[name] = value.clone();
     }
-    fs::create_dir_all(folder.join("pipelines")).expect("a folder for pipelines");
-    for pipeline in pipelines {
-        let file = folder.join("pipelines").join(pipeline.name()).with_extension("yaml");
-        fs::write(file, pipeline.text()).expect("a pipeline's file");
-    }
+    fs::create_dir_all(folder.join("pipelines")).expect("a folder for the pipeline");
+    let pipeline_file = folder.join("pipelines").join(pipeline.name()).with_extension("yaml");
+    fs::write(pipeline_file, pipeline.text()).expect("a pipeline's file");
     let file = folder.join("fnbridge.yaml");
     fs::write(&file, format!("{config:#}\n")).expect("a configuration");
     file
@@ -209,4 +234,12 @@ fn collect(stream: impl Read + Send + 'static) -> Lines {
         }
     });
     lines
+}
+
+fn read_whole(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("text");
+        text
+    })
 }
