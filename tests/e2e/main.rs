@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         flights::tests(),
     ];
     let trials = suites.into_iter().flat_map(Suite::into_trials).collect();
+    harness::test::keep_panics_for_the_report();
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::kafka::stop_shared();
     harness::secured::stop_shared();

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use super::children::{await_end, free_port, signal, start};
 use super::topics::Client;
-use super::wait;
+use super::wait::{self, PATIENCE};
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 
@@ -105,12 +105,13 @@ impl Broker {
 
     /// Waits until the broker answers this client, and its group coordinator too.
     pub fn await_answer(&self, client: &Client) {
-        wait::until("the broker to answer", || {
+        let answered = wait::patiently(PATIENCE, || {
             if let Some(status) = self.process().as_mut().and_then(|child| child.try_wait().unwrap()) {
                 panic!("the broker ended with {status}: {}", self.log());
             }
             client.answers().then_some(())
         });
+        assert!(answered.is_some(), "the broker does not answer: {}", self.log());
     }
 
     /// Ends the broker as an operator does.

@@ -6,7 +6,7 @@ use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 
 use super::children::free_port;
@@ -184,6 +184,7 @@ fn login_module(class: &str, user: &str) -> String {
 /// An authority of our own, and the broker's key and certificate, in the broker's folder.
 fn write_certificates(broker: &Broker) {
     let mut authority = CertificateParams::new(Vec::new()).expect("no names");
+    authority.distinguished_name.push(DnType::CommonName, "fnbridge tests");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("an authority");
     let key = KeyPair::generate().expect("a key");

@@ -1,9 +1,9 @@
 //! One test: its own names for topics and groups, its workers, and their last words if it fails.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -55,6 +55,18 @@ macro_rules! suite {
     };
 }
 pub(crate) use suite;
+
+thread_local! {
+    /// Where this thread panicked last.
+    static WHERE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// A test that fails says where, in its report; nothing is printed between other tests' lines.
+pub fn keep_panics_for_the_report() {
+    panic::set_hook(Box::new(|info| {
+        WHERE.set(info.location().map_or_else(String::new, ToString::to_string))
+    }));
+}
 
 /// What a test works with. Names are made of the test's own, so that tests never meet.
 pub struct Test {
@@ -142,9 +154,10 @@ fn run(name: &'static str, test: fn(&Test)) -> Result<(), Failed> {
         workers: RefCell::default(),
     };
     let ended = catch_unwind(AssertUnwindSafe(|| test(&context)));
+    let place = WHERE.take();
     let failure = ended
         .err()
-        .map(|panic| format!("{}\n{}", message(&*panic), context.last_words()));
+        .map(|panic| format!("{place}: {}\n{}", message(&*panic), context.last_words()));
     drop(context.workers);
     let _ = fs::remove_dir_all(&context.folder);
     failure.map_or(Ok(()), |failure| Err(failure.into()))

@@ -20,17 +20,18 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 ///
 /// # Panics
 /// If it has found nothing by then; `what` names the condition.
-pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn within<T>(patience: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    patiently(patience, look).unwrap_or_else(|| panic!("waited {} s in vain for: {what}", patience.as_secs()))
+}
+
+/// Looks until `look` finds something or `patience` is over.
+pub fn patiently<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {} s in vain for: {what}",
-            patience.as_secs()
-        );
         thread::park_timeout(BETWEEN_LOOKS);
     }
 }
