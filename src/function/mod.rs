@@ -23,7 +23,11 @@ use crate::http::{AnswerPool, HttpAnswer, HttpClient, HttpError, HttpSettings};
 use contracts::{Batch, Contract};
 use status::Class;
 
-pub use settings::{ContractKind, FunctionSettings, Override, check_header, check_url};
+pub use crate::http::{check_header, check_url};
+pub use settings::{ContractKind, FunctionSettings, Override};
+
+/// What a contract and a call set: room for it is made at once.
+const HEADERS_OF_A_CALL: usize = 8;
 
 /// The beginning of an answer that a failure keeps.
 const KEPT_RESPONSE_BYTES: usize = 4096;
@@ -39,7 +43,7 @@ pub struct Function {
     settings: FunctionSettings,
     contract: Box<dyn Contract>,
     /// What each request carries whatever its batch.
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     http: HttpClient,
     pool: Arc<AnswerPool>,
 }
@@ -60,15 +64,17 @@ impl Function {
             let (name, value) = check_header(name, value)?;
             headers.insert(name, value);
         }
-        headers.insert(PIPELINE, header_value(&settings.pipeline)?);
+        headers.insert(PIPELINE, header_value(settings.pipeline.clone())?);
         let http = HttpClient::new(&HttpSettings {
-            connect_timeout: settings.connect_timeout.min(settings.timeout),
+            connect_timeout: settings.connect_timeout.min(settings.timeout * 9 / 10),
             policy: Arc::clone(&settings.policy),
             max_in_flight: settings.max_in_flight,
         });
         Ok(Function {
             contract: contracts::of(&settings),
-            headers,
+            headers: (headers.iter())
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             http,
             pool,
             settings,
@@ -81,12 +87,13 @@ impl Function {
         if call.records.is_empty() {
             return Answer::Verdicts(Vec::new());
         }
+        let traceparent = traceparent.map(|text| Bytes::copy_from_slice(text.as_bytes()));
         let batch = Batch {
             pipeline: &self.settings.pipeline,
             id: &batch_id(&call.records),
             records: &call.records,
             attempt: call.attempt,
-            traceparent,
+            traceparent: traceparent.as_ref(),
         };
         let request = match self.request(&batch) {
             Ok(request) => request,
@@ -104,18 +111,20 @@ impl Function {
         let mut request = Request::new(encoded.body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.settings.url.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + HEADERS_OF_A_CALL);
+        headers.extend(self.headers.iter().cloned());
         headers.insert(CONTENT_TYPE, encoded.content_type);
-        headers.insert(
-            IDEMPOTENCY_KEY,
-            header_value(&format!("{}/{}", batch.pipeline, batch.id))?,
-        );
+        headers.insert(IDEMPOTENCY_KEY, header_value([batch.pipeline, "/", batch.id].concat())?);
         headers.insert(ATTEMPT, HeaderValue::from(batch.attempt));
         if let Some(traceparent) = batch.traceparent {
-            headers.insert(TRACEPARENT, header_value(traceparent)?);
+            let value = HeaderValue::from_maybe_shared(traceparent.clone());
+            headers.insert(
+                TRACEPARENT,
+                value.map_err(|_| "the trace context can't be sent in a header")?,
+            );
         }
         headers.extend(encoded.headers);
+        *request.headers_mut() = headers;
         Ok(request)
     }
 
@@ -138,8 +147,9 @@ impl Function {
     }
 }
 
-fn header_value(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text).map_err(|_| format!("{text:?} can't be sent in a header: it has control characters"))
+fn header_value(text: String) -> Result<HeaderValue, String> {
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+        .map_err(|_| "a name of the pipeline or topic has characters that can't be sent in a header".to_owned())
 }
 
 /// What a call came to that got no whole answer.

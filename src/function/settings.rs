@@ -1,31 +1,31 @@
 //! What is said of a function in a pipeline's document, validated.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper::header::{HeaderName, HeaderValue};
 
 use crate::http::AddressPolicy;
 use crate::json::Formats;
 
 /// How a pipeline's function is called.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FunctionSettings {
     /// The pipeline's name.
     pub pipeline: String,
-    /// Where the function is: absolute, `http` or `https` (see [`check_url`]).
+    /// Where the function is: absolute, `http` or `https` (see [`crate::http::check_url`]).
     pub url: Uri,
     /// The shape of request and answer.
     pub contract: ContractKind,
-    /// For DNS, TCP and TLS together; never more than `timeout`.
+    /// For DNS, TCP and TLS together; never more than nine tenths of `timeout`.
     pub connect_timeout: Duration,
     /// For a whole call, from the first byte to the last.
     pub timeout: Duration,
     /// A body larger than this is not read to its end.
     pub max_response_bytes: usize,
-    /// Headers of each request (see [`check_header`]).
+    /// Headers of each request (see [`crate::http::check_header`]).
     pub headers: Vec<(String, String)>,
     /// `responses`: exceptions to what a status means.
     pub overrides: BTreeMap<u16, Override>,
@@ -37,6 +37,16 @@ pub struct FunctionSettings {
     pub max_in_flight: usize,
     /// Where the function may be.
     pub policy: Arc<AddressPolicy>,
+}
+
+impl fmt::Debug for FunctionSettings {
+    /// Without URL and headers, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("FunctionSettings"))
+            .field("pipeline", &self.pipeline)
+            .field("contract", &self.contract)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The shape of request and answer that a function speaks.
@@ -71,91 +81,4 @@ pub enum Override {
     DeliverNothing,
     /// The lanes of the batch wait for an operator.
     Block,
-}
-
-/// Checks that a function or HTTP sink can be called at `url`.
-///
-/// # Errors
-/// What was found and what was expected.
-pub fn check_url(url: &Uri) -> Result<(), String> {
-    match url.scheme_str() {
-        Some("http" | "https") => {}
-        Some(other) => return Err(format!("the URL's scheme is {other}, expected http or https")),
-        None => return Err("the URL has no scheme, expected http://… or https://…".to_owned()),
-    }
-    match url.authority() {
-        None => Err("the URL has no host".to_owned()),
-        Some(authority) if authority.as_str().contains('@') => {
-            Err("the URL holds a user or password, which are not sent; expected them in auth".to_owned())
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-/// Checks a header that a user sets.
-///
-/// # Errors
-/// What was found and what was expected; values are not shown.
-pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("{name:?} is not the name of a header: expected letters, digits and dashes"))?;
-    if is_ours(&parsed) {
-        return Err(format!("the header {name} is set by fnbridge and can't be set here"));
-    }
-    let value = HeaderValue::from_str(value)
-        .map_err(|_| format!("the value of the header {name} has characters that can't be sent"))?;
-    Ok((parsed, value))
-}
-
-/// Headers that say what a call is or how it is sent.
-fn is_ours(name: &HeaderName) -> bool {
-    const OURS: [&str; 9] = [
-        "connection",
-        "content-length",
-        "content-type",
-        "expect",
-        "idempotency-key",
-        "te",
-        "traceparent",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    OURS.contains(&name.as_str()) || name.as_str().starts_with("fnbridge-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_http_has_a_host_and_holds_no_password() {
-        let checked = |url: &str| check_url(&url.parse().unwrap());
-        assert_eq!(checked("https://fn.example.com/enrich?a=b"), Ok(()));
-        assert_eq!(checked("http://[::1]:8080/"), Ok(()));
-        for wrong in ["ftp://example.com/", "/enrich", "http://user:password@example.com/"] {
-            let reason = checked(wrong).unwrap_err();
-            assert!(!reason.contains("password@"), "{reason}");
-        }
-    }
-
-    #[test]
-    fn headers_that_fnbridge_sets_are_not_set_twice() {
-        assert!(check_header("x-team", "payments").is_ok());
-        assert!(check_header("Authorization", "Bearer t").is_ok());
-        for ours in [
-            "Idempotency-Key",
-            "fnbridge-attempt",
-            "content-length",
-            "traceparent",
-            "Content-Type",
-        ] {
-            assert!(
-                check_header(ours, "1").unwrap_err().contains("set by fnbridge"),
-                "{ours}"
-            );
-        }
-        assert!(check_header("x team", "1").is_err());
-        let reason = check_header("x-secret", "hidden\nvalue").unwrap_err();
-        assert!(!reason.contains("hidden"), "{reason}");
-    }
 }

@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date_and_at_most_a_quarter_of_an_hour() {
-        let table: [(&[(&str, &str)], Option<u64>); 11] = [
+        type Row = (&'static [(&'static str, &'static str)], Option<u64>);
+        let table: [Row; 11] = [
             (&[], None),
             (&[("retry-after", "7")], Some(7)),
             (&[("retry-after", "0")], Some(0)),
@@ -245,9 +246,8 @@ mod tests {
             ),
         ];
         for (headers, seconds) in table {
-            let headers: Vec<(&'static str, &'static str)> = headers.to_vec();
-            assert_eq!(class(429, &headers, &[]), busy(seconds, false), "{headers:?}");
-            assert_eq!(class(503, &headers, &[]), busy(seconds, true), "{headers:?}");
+            assert_eq!(class(429, headers, &[]), busy(seconds, false), "{headers:?}");
+            assert_eq!(class(503, headers, &[]), busy(seconds, true), "{headers:?}");
         }
     }
 

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn bytes_stand_as_their_format_says() {
-        let table: [(Option<&[u8]>, Option<Format>, &str); 10] = [
+        type Row = (Option<&'static [u8]>, Option<Format>, &'static str);
+        let table: [Row; 10] = [
             (None, Some(Format::Json), r#""value":null"#),
             (None, Some(Format::Bytes), r#""value":null"#),
             (None, None, r#""value":null"#),

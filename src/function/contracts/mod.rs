@@ -25,7 +25,7 @@ pub(super) struct Batch<'a> {
     /// From 1; the highest of its records.
     pub(super) attempt: u32,
     /// The W3C trace context of this attempt.
-    pub(super) traceparent: Option<&'a str>,
+    pub(super) traceparent: Option<&'a Bytes>,
 }
 
 /// What a contract makes of a batch: a POST, whose other headers are the same in all contracts.

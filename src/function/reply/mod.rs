@@ -5,7 +5,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,9 +25,14 @@ pub(super) use output::inherited;
 const MAX_AFTER_MS: u64 = 15 * 60 * 1000;
 /// What is kept of a function's reason, in characters.
 const MAX_REASON_CHARS: usize = 1000;
+/// What a reason shows of a sink's name or an action that is unknown.
+const MAX_SHOWN_CHARS: usize = 40;
+
+/// Headers that the results of one answer may have, inherited or their own.
+const MAX_HEADERS: usize = 250_000;
 
 /// What an answer is read against.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Reply<'a> {
     /// The batch, at least one record.
     pub(super) records: &'a [Arc<Record>],
@@ -36,10 +41,26 @@ pub(super) struct Reply<'a> {
     /// How the batch's keys stood in the request, and results' keys stand in the answer.
     pub(super) formats: &'a Formats,
     /// The attempt's trace context.
-    pub(super) traceparent: Option<&'a str>,
+    pub(super) traceparent: Option<&'a Bytes>,
+    headers_left: Cell<usize>,
 }
 
-impl Reply<'_> {
+impl<'a> Reply<'a> {
+    pub(super) fn to(
+        records: &'a [Arc<Record>],
+        sinks: &'a [String],
+        formats: &'a Formats,
+        traceparent: Option<&'a Bytes>,
+    ) -> Reply<'a> {
+        Reply {
+            records,
+            sinks,
+            formats,
+            traceparent,
+            headers_left: Cell::new(MAX_HEADERS),
+        }
+    }
+
     /// One verdict for each record of the batch, in its order, from the body of a 2xx answer.
     ///
     /// Without sinks a body says nothing, unless it is an object with `results`.
@@ -55,7 +76,7 @@ impl Reply<'_> {
             Err(unusable) if unusable.names_results || !self.sinks.is_empty() => Err(unusable.reason),
             _ if self.sinks.is_empty() => Ok(self.accepted()),
             Ok(Shape::Records(results)) => self.by_record(body, results),
-            Ok(Shape::Values(values)) => Ok(self.by_position(body, &values)),
+            Ok(Shape::Values(values)) => self.by_position(body, &values),
             Err(unusable) => Err(unusable.reason),
         }
     }
@@ -122,7 +143,7 @@ impl Reply<'_> {
             "dead_letter" => Ok(Verdict::DeadLetter {
                 reason: reason_of(verdict.reason, "the function gave the record up without a reason"),
             }),
-            _ => Err(format!("has an unknown action, {EXPECTED}")),
+            unknown => Err(format!("has the unknown action {:?}, {EXPECTED}", shown(unknown))),
         }
     }
 
@@ -170,7 +191,7 @@ impl Reply<'_> {
 
     /// A bare array: each element is a value, and belongs to the record at its position where the counts match, else
     /// to the last.
-    fn by_position(&self, body: &Bytes, values: &[&RawValue]) -> Vec<Verdict> {
+    fn by_position(&self, body: &Bytes, values: &[&RawValue]) -> Result<Vec<Verdict>, String> {
         let last = self.records.len() - 1;
         let in_step = values.len() == self.records.len();
         let mut outputs: Vec<Vec<Output>> = vec![Vec::new(); self.records.len()];
@@ -178,9 +199,20 @@ impl Reply<'_> {
             let place = if in_step { i } else { last };
             let mut output = inherited(&self.records[place], self.traceparent);
             output.value = Some(body.slice_ref(value.get().as_bytes()));
+            self.take_headers(output.headers.len())?;
             outputs[place].push(output);
         }
-        outputs.into_iter().map(Verdict::Deliver).collect()
+        Ok(outputs.into_iter().map(Verdict::Deliver).collect())
+    }
+}
+
+impl Reply<'_> {
+    /// Counts what results take beyond the answer's own bytes.
+    fn take_headers(&self, count: usize) -> Result<(), String> {
+        let left = self.headers_left.get().checked_sub(count);
+        self.headers_left.set(left.unwrap_or(0));
+        left.map(|_| ())
+            .ok_or_else(|| format!("its results have more than {MAX_HEADERS} headers"))
     }
 }
 
@@ -210,9 +242,9 @@ impl<'a> Ids<'a> {
             _ => self.by_offset().get(&offset).copied(),
         });
         place.ok_or_else(|| match offset {
-            Some(_) => format!("has the id {id}, which was not in the batch"),
+            Some(_) => format!("has the unknown id {id}, which was not in the batch"),
             None => format!(
-                "has an id that was not in the batch, expected one like {}",
+                "has an unknown id, expected one of the batch, like {}",
                 self.records[0].id()
             ),
         })
@@ -227,6 +259,11 @@ impl<'a> Ids<'a> {
                 .collect()
         })
     }
+}
+
+/// The beginning of a word of the function's.
+fn shown(word: &str) -> String {
+    word.chars().take(MAX_SHOWN_CHARS).collect()
 }
 
 /// An offset as ids have it: digits, with nothing before them.

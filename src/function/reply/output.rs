@@ -8,8 +8,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::Reply;
 use super::shape::{ResultShape, given};
+use super::{MAX_HEADERS, Reply, shown};
 use crate::delivery::record::{Header, Output, Record, SinkId};
 use crate::json::Format;
 
@@ -23,12 +23,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What a result of `record` is where the function says nothing else: its key, timestamp and headers, and the attempt's
 /// trace context where it has none of its own.
-pub(in crate::function) fn inherited(record: &Record, traceparent: Option<&str>) -> Output {
+pub(in crate::function) fn inherited(record: &Record, traceparent: Option<&Bytes>) -> Output {
     Output {
         sink: None,
         key: record.key.clone(),
         value: None,
-        headers: with_traceparent(record.headers.clone(), record, traceparent),
+        headers: inherited_headers(record, traceparent),
         timestamp_ms: record.timestamp_ms,
     }
 }
@@ -52,14 +52,16 @@ impl Reply<'_> {
     /// The result of the record at `place`, complete.
     pub(super) fn output(&self, body: &Bytes, result: &ResultShape<'_>, place: usize) -> Result<Output, String> {
         let record = &self.records[place];
+        let headers = match given(result.headers) {
+            None => inherited_headers(record, self.traceparent),
+            Some(json) => with_traceparent(headers(body, json)?, record, self.traceparent),
+        };
+        self.take_headers(headers.len())?;
         Ok(Output {
             sink: self.sink(result)?,
             key: self.key(body, result, record)?,
             value: value(body, result)?,
-            headers: match given(result.headers) {
-                None => with_traceparent(record.headers.clone(), record, self.traceparent),
-                Some(json) => with_traceparent(headers(body, json)?, record, self.traceparent),
-            },
+            headers,
             timestamp_ms: match given(result.timestamp) {
                 None => record.timestamp_ms,
                 Some(json) => timestamp_ms(json)?,
@@ -77,7 +79,8 @@ impl Reply<'_> {
             Some(Ok(place)) => Ok(Some(SinkId(place))),
             _ if self.sinks.is_empty() => Err("names a sink, and the pipeline has none".to_owned()),
             _ => Err(format!(
-                "names a sink that the pipeline lacks, expected one of {}",
+                "names the unknown sink {:?}, expected one of {}",
+                shown(&name),
                 self.sinks.join(", ")
             )),
         }
@@ -130,6 +133,9 @@ fn headers(body: &Bytes, json: &RawValue) -> Result<Vec<Header>, String> {
             _ => vec![json],
         };
         for json in many {
+            if headers.len() >= MAX_HEADERS {
+                return Err(format!("has more than {MAX_HEADERS} headers"));
+            }
             let value = header_value(body, json).map_err(|found| format!("has a header with {found}, {EXPECTED}"))?;
             headers.push(Header {
                 name: name.clone(),
@@ -152,15 +158,21 @@ fn header_value(body: &Bytes, json: &RawValue) -> Result<Option<Bytes>, &'static
     }
 }
 
+fn inherited_headers(record: &Record, traceparent: Option<&Bytes>) -> Vec<Header> {
+    let mut headers = Vec::with_capacity(record.headers.len() + 1);
+    headers.extend_from_slice(&record.headers);
+    with_traceparent(headers, record, traceparent)
+}
+
 /// Headers with a trace context: the one they have, else the source record's, else the attempt's.
-fn with_traceparent(mut headers: Vec<Header>, record: &Record, traceparent: Option<&str>) -> Vec<Header> {
+fn with_traceparent(mut headers: Vec<Header>, record: &Record, traceparent: Option<&Bytes>) -> Vec<Header> {
     if headers.iter().any(|header| header.name == TRACEPARENT) {
         return headers;
     }
     let own = record.headers.iter().find(|header| header.name == TRACEPARENT);
     let value = match own {
         Some(own) => own.value.clone(),
-        None => traceparent.map(|text| Bytes::copy_from_slice(text.as_bytes())),
+        None => traceparent.cloned(),
     };
     if value.is_some() {
         headers.push(Header {

@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::explain;
+
+/// Results and verdicts that one answer may hold: two bytes of it become hundreds in memory.
+const MAX_RESULTS: usize = 50_000;
 
 const EXPECTED: &str = "an object with `records` or `results`, or an array of values";
 
@@ -69,10 +71,11 @@ pub(super) fn parse(body: &[u8]) -> Result<Shape<'_>, Unusable> {
         reason: format!("its body is not UTF-8 at byte {}, expected JSON", error.valid_up_to()),
         names_results: false,
     })?;
-    let names_results = Cell::new(false);
+    let (names_results, left) = (Cell::new(false), Left(Cell::new(MAX_RESULTS)));
     let mut json = serde_json::Deserializer::from_str(text);
     let answer = Answer {
         names_results: &names_results,
+        left: &left,
     };
     let parsed = answer
         .deserialize(&mut json)
@@ -95,6 +98,7 @@ fn unusable(text: &str, error: &serde_json::Error) -> String {
 /// The whole answer.
 struct Answer<'s> {
     names_results: &'s Cell<bool>,
+    left: &'s Left,
 }
 
 impl<'de> DeserializeSeed<'de> for Answer<'_> {
@@ -121,6 +125,7 @@ impl<'de> Visitor<'de> for Answer<'_> {
                     values.len()
                 )));
             }
+            self.left.take_one()?;
             values.push(value);
         }
         Ok(Shape::Values(values))
@@ -142,8 +147,8 @@ impl<'de> Visitor<'de> for Answer<'_> {
                 ));
             }
             shape = Some(match name {
-                0 => Shape::Results(object.next_value::<List<VerdictShape<'de>>>()?.0),
-                _ => Shape::Records(object.next_value::<List<ResultShape<'de>>>()?.0),
+                0 => Shape::Results(object.next_value_seed(List::of(self.left))?),
+                _ => Shape::Records(object.next_value_seed(List::of(self.left))?),
             });
         }
         shape.ok_or_else(|| {
@@ -154,28 +159,42 @@ impl<'de> Visitor<'de> for Answer<'_> {
     }
 }
 
+/// How many more results an answer may hold.
+struct Left(Cell<usize>);
+
+impl Left {
+    fn take_one<E: Error>(&self) -> Result<(), E> {
+        match self.0.get().checked_sub(1) {
+            Some(left) => {
+                self.0.set(left);
+                Ok(())
+            }
+            None => Err(E::custom(format!("there are more than {MAX_RESULTS} results"))),
+        }
+    }
+}
+
 /// An object of which some members matter.
 trait Object<'de>: Default {
     const EXPECTED: &'static str;
     const NAMES: &'static [&'static str];
 
     /// Takes the value of the member `NAMES[name]`.
-    fn take<A: MapAccess<'de>>(&mut self, name: usize, object: &mut A) -> Result<(), A::Error>;
+    fn take<A: MapAccess<'de>>(&mut self, name: usize, object: &mut A, left: &Left) -> Result<(), A::Error>;
 }
 
 impl<'de> Object<'de> for VerdictShape<'de> {
     const EXPECTED: &'static str = "a verdict: an object with `id` and `action`";
     const NAMES: &'static [&'static str] = &["id", "action", "after_ms", "reason", "records"];
 
-    fn take<A: MapAccess<'de>>(&mut self, name: usize, object: &mut A) -> Result<(), A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, name: usize, object: &mut A, left: &Left) -> Result<(), A::Error> {
         let place = match name {
             0 => &mut self.id,
             1 => &mut self.action,
             2 => &mut self.after_ms,
             3 => &mut self.reason,
             _ => {
-                let records = object.next_value::<Option<List<ResultShape<'de>>>>()?;
-                self.records = records.map_or_else(Vec::new, |list| list.0);
+                self.records = object.next_value_seed(ListOrNull(List::of(left)))?;
                 return Ok(());
             }
         };
@@ -197,7 +216,7 @@ impl<'de> Object<'de> for ResultShape<'de> {
         "timestamp",
     ];
 
-    fn take<A: MapAccess<'de>>(&mut self, name: usize, object: &mut A) -> Result<(), A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, name: usize, object: &mut A, _left: &Left) -> Result<(), A::Error> {
         let place = match name {
             0 => &mut self.value,
             1 => &mut self.id,
@@ -214,26 +233,86 @@ impl<'de> Object<'de> for ResultShape<'de> {
 }
 
 /// An array of objects; anything else among them is an error.
-struct List<T>(Vec<T>);
+struct List<'s, T> {
+    left: &'s Left,
+    items: PhantomData<T>,
+}
 
-impl<'de, T: Object<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<List<T>, D::Error> {
-        let items = Vec::<Item<T>>::deserialize(json)?;
-        Ok(List(items.into_iter().map(|item| item.0).collect()))
+impl<'s, T> List<'s, T> {
+    fn of(left: &'s Left) -> List<'s, T> {
+        let items = PhantomData;
+        List { left, items }
     }
 }
 
-struct Item<T>(T);
+impl<'de, T: Object<'de>> DeserializeSeed<'de> for List<'_, T> {
+    type Value = Vec<T>;
 
-impl<'de, T: Object<'de>> Deserialize<'de> for Item<T> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Item<T>, D::Error> {
-        json.deserialize_any(Members(PhantomData)).map(Item)
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Vec<T>, D::Error> {
+        json.deserialize_seq(self)
     }
 }
 
-struct Members<T>(PhantomData<T>);
+impl<'de, T: Object<'de>> Visitor<'de> for List<'_, T> {
+    type Value = Vec<T>;
 
-impl<'de, T: Object<'de>> Visitor<'de> for Members<T> {
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = array.next_element_seed(Item(List::of(self.left)))? {
+            self.left.take_one()?;
+            items.push(item);
+        }
+        Ok(items)
+    }
+}
+
+/// An array of objects, or null for none.
+struct ListOrNull<'s, T>(List<'s, T>);
+
+impl<'de, T: Object<'de>> DeserializeSeed<'de> for ListOrNull<'_, T> {
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Vec<T>, D::Error> {
+        json.deserialize_option(self)
+    }
+}
+
+impl<'de, T: Object<'de>> Visitor<'de> for ListOrNull<'_, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, json: D) -> Result<Vec<T>, D::Error> {
+        self.0.deserialize(json)
+    }
+}
+
+/// One object of a list.
+struct Item<'s, T>(List<'s, T>);
+
+impl<'de, T: Object<'de>> DeserializeSeed<'de> for Item<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<T, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Object<'de>> Visitor<'de> for Item<'_, T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,7 +331,7 @@ impl<'de, T: Object<'de>> Visitor<'de> for Members<T> {
                 return Err(A::Error::custom(format!("`{}` stands there twice", T::NAMES[name])));
             }
             seen |= 1 << name;
-            taken.take(name, &mut object)?;
+            taken.take(name, &mut object, self.0.left)?;
         }
         Ok(taken)
     }
