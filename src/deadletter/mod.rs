@@ -1,1 +1,36 @@
-//! Dead letters: the record format.
+//! Dead letters: the record format, the topic, and writing to it.
+
+mod fingerprint;
+mod format;
+mod topic;
+mod writer;
+
+use std::sync::Arc;
+
+use crate::kafka::ClusterSettings;
+
+pub use fingerprint::fingerprint;
+pub use format::{DeadLetter, dead_letter};
+pub use topic::{Proof, prove};
+pub use writer::Writer;
+
+/// Where a pipeline's dead letters go, and what they say of it.
+#[derive(Clone, Debug)]
+pub struct DeadLetterSettings {
+    /// The source's cluster.
+    pub cluster: Arc<ClusterSettings>,
+    /// The topic.
+    pub topic: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The revision of the pipeline's document.
+    pub revision: String,
+    /// The worker's id.
+    pub worker: String,
+    /// The sinks' names, in the order of their numbers.
+    pub sinks: Vec<String>,
+    /// The source's topics, as far as they are known by name: a topic that is created takes after them.
+    pub sources: Vec<String>,
+    /// False: a broker that answers no admin requests, as the embedded one; nothing is proved, and writing creates the topic.
+    pub admin: bool,
+}

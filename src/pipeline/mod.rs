@@ -1,1 +1,87 @@
 //! Joins source, function and sinks around the delivery core; the only clock and dice.
+
+mod clock;
+mod effects;
+mod prepare;
+mod run;
+mod settings;
+mod shards;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::delivery::event::View;
+
+pub use settings::PipelineSettings;
+pub use shards::Shards;
+
+/// A pipeline that runs on this worker: its task, and the parts that the task is joined with.
+#[derive(Debug)]
+pub struct Pipeline {
+    name: Arc<str>,
+    control: mpsc::UnboundedSender<Control>,
+    picture: watch::Receiver<Picture>,
+}
+
+/// What a running pipeline can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Control {
+    /// Drain, leave the group, end.
+    Close,
+}
+
+/// How far a pipeline has come, and what its task looks like.
+#[derive(Clone, Debug, Default)]
+pub struct Picture {
+    /// How far it has come.
+    pub state: PipelineState,
+    /// Its task.
+    pub view: View,
+}
+
+/// How far a pipeline has come on this worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PipelineState {
+    /// Its dead-letter topic and its group are being looked at; the reason says what it waits for.
+    #[default]
+    Starting,
+    /// It waits for something that it cannot start without.
+    Waiting(String),
+    /// It is a member of its group.
+    Running,
+    /// It is draining, or has ended.
+    Stopped,
+}
+
+impl Pipeline {
+    /// Starts a pipeline on one of the worker's shards.
+    pub fn start(settings: PipelineSettings, shards: &Shards) -> Pipeline {
+        let (control, commands) = mpsc::unbounded_channel();
+        let (publish, picture) = watch::channel(Picture::default());
+        let name: Arc<str> = settings.name.as_str().into();
+        shards.spawn(run::supervise(settings, commands, publish));
+        Pipeline { name, control, picture }
+    }
+
+    /// The pipeline's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the pipeline looks like now. It changes about twice a second.
+    pub fn picture(&self) -> Picture {
+        self.picture.borrow().clone()
+    }
+
+    /// Starts the drain; [`Pipeline::ended`] says when it is over.
+    pub fn close(&self) {
+        // A pipeline that has ended by itself needs no telling.
+        let _ = self.control.send(Control::Close);
+    }
+
+    /// Waits until the pipeline has drained, left its group and ended.
+    pub async fn ended(&mut self) {
+        while self.picture.changed().await.is_ok() {}
+    }
+}

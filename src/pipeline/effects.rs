@@ -1,0 +1,144 @@
+//! The task's hands: calls, requests to sinks and dead letters on their way, all of them futures of one loop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+type OnTheirWay = FuturesUnordered<BoxFuture<'static, Done>>;
+
+use super::PipelineSettings;
+use super::prepare::{Found, Prepared, open_outputs};
+use crate::deadletter::Writer;
+use crate::delivery::answer::{Answer, Receipt};
+use crate::delivery::event::{Call, CallId, Event, Letter, LetterId, Store, StoreId};
+use crate::function::Function;
+use crate::http::AnswerPool;
+use crate::sink::Sink;
+use crate::telemetry::{AttemptSpan, PipelineTelemetry};
+
+/// What came to its end. `Gone`: it was cut off, and nobody waits for it.
+pub(super) enum Done {
+    Answered(CallId, Answer, AttemptSpan),
+    Stored(StoreId, Vec<Receipt>),
+    Written(LetterId, Receipt),
+    Gone,
+}
+
+/// Does what the task asks for.
+pub(super) struct Hands {
+    on_the_wire: OnTheirWay,
+    /// Requests to sinks and dead letters.
+    outward: OnTheirWay,
+    pub(super) pool: Arc<AnswerPool>,
+    function: Option<Arc<Function>>,
+    sinks: Vec<Arc<dyn Sink>>,
+    letters: Arc<Writer>,
+    calls: HashMap<CallId, AbortHandle>,
+    settings: Arc<PipelineSettings>,
+    found: Found,
+    telemetry: PipelineTelemetry,
+}
+
+impl Hands {
+    pub(super) fn new(settings: &Arc<PipelineSettings>, telemetry: &PipelineTelemetry, prepared: Prepared) -> Hands {
+        Hands {
+            on_the_wire: FuturesUnordered::new(),
+            outward: FuturesUnordered::new(),
+            pool: prepared.pool,
+            function: prepared.function,
+            sinks: prepared.outputs.sinks,
+            letters: prepared.outputs.letters,
+            calls: HashMap::new(),
+            settings: settings.clone(),
+            found: prepared.found,
+            telemetry: telemetry.clone(),
+        }
+    }
+
+    /// Waits for the next one to end. Nothing is lost where the wait is given up.
+    pub(super) async fn next(&mut self) -> Done {
+        tokio::select! {
+            Some(done) = self.outward.next() => done,
+            Some(done) = self.on_the_wire.next() => done,
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Another one that has ended by now, if any.
+    pub(super) fn next_now(&mut self) -> Option<Done> {
+        let outward = self.outward.next().now_or_never().flatten();
+        outward.or_else(|| self.on_the_wire.next().now_or_never().flatten())
+    }
+
+    /// What the end of something means to the task.
+    pub(super) fn take_in(&mut self, done: Done) -> Option<Event> {
+        match done {
+            Done::Answered(call, answer, span) => {
+                self.calls.remove(&call);
+                self.telemetry.attempt_ended(span, &answer);
+                Some(Event::Answered { call, answer })
+            }
+            Done::Stored(store, receipts) => Some(Event::Stored { store, receipts }),
+            Done::Written(letter, receipt) => Some(Event::LetterWritten { letter, receipt }),
+            Done::Gone => None,
+        }
+    }
+
+    pub(super) fn call(&mut self, call: Call) {
+        let Some(function) = self.function.clone() else { return };
+        let span = self.telemetry.attempt_started(&call);
+        let id = call.id;
+        let (abort, registration) = AbortHandle::new_pair();
+        self.calls.insert(id, abort);
+        let answered = async move {
+            let answer = function.call(&call, Some(span.traceparent())).await;
+            Done::Answered(id, answer, span)
+        };
+        self.on_the_wire.push(
+            Abortable::new(answered, registration)
+                .map(|done| done.unwrap_or(Done::Gone))
+                .boxed(),
+        );
+    }
+
+    pub(super) fn abandon(&mut self, call: CallId) {
+        if let Some(abort) = self.calls.remove(&call) {
+            abort.abort();
+        }
+    }
+
+    pub(super) fn store(&mut self, store: Store) {
+        let Some(sink) = self.sinks.get(store.sink.0 as usize) else {
+            return;
+        };
+        let (id, sink_id, started) = (store.id, store.sink, Instant::now());
+        let receipts = sink.store(store);
+        let telemetry = self.telemetry.clone();
+        let stored = async move {
+            let receipts = receipts.await;
+            telemetry.sink_answered(sink_id, started.elapsed(), &receipts);
+            Done::Stored(id, receipts)
+        };
+        self.outward.push(stored.boxed());
+    }
+
+    pub(super) fn write_letter(&mut self, letter: &Letter) {
+        let id = letter.id;
+        let receipt = self.letters.write(letter);
+        self.outward
+            .push(async move { Done::Written(id, receipt.await) }.boxed());
+    }
+
+    /// Ends what is on its way to the sinks, and opens them anew. What the task still owns, it asks for again.
+    pub(super) fn recycle_sinks(&mut self) {
+        self.outward = FuturesUnordered::new();
+        match open_outputs(&self.settings, &self.found, &self.pool) {
+            Ok(outputs) => (self.sinks, self.letters) = (outputs.sinks, outputs.letters),
+            Err(reason) => self.telemetry.recycling_failed(&reason),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a pipeline is told, already validated.
+
+use std::collections::BTreeMap;
+
+use crate::convert::Formats;
+use crate::deadletter::DeadLetterSettings;
+use crate::delivery::settings::TaskSettings;
+use crate::function::FunctionSettings;
+use crate::kafka::SourceSettings;
+use crate::sink::SinkSettings;
+
+/// What a pipeline is told.
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// Its name, unique in the fleet.
+    pub name: String,
+    /// Names the document that it was made of: the start of its SHA-256.
+    pub revision: String,
+    /// Labels, for people and metrics.
+    pub labels: BTreeMap<String, String>,
+    /// It keeps its partitions and calls nothing.
+    pub paused: bool,
+    /// The delivery rules.
+    pub task: TaskSettings,
+    /// Where records come from.
+    pub source: SourceSettings,
+    /// What a record must be before the function may see it; `None`: it travels as it is.
+    pub formats: Option<Formats>,
+    /// The function; `None`: records go to the sinks as they are.
+    pub function: Option<FunctionSettings>,
+    /// The sinks by name, in the order of their numbers.
+    pub sinks: Vec<(String, SinkSettings)>,
+    /// Where records go that were given up.
+    pub dead_letter: DeadLetterSettings,
+}
+
+impl PipelineSettings {
+    /// The sinks' names, in the order of their numbers.
+    pub fn sink_names(&self) -> Vec<String> {
+        self.sinks.iter().map(|(name, _)| name.clone()).collect()
+    }
+}
