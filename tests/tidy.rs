@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
+use clap::error::ErrorKind;
 use regex::Regex;
 
 /// Edges of the record's journey: none knows another, but for what `KNOWS` allows.
@@ -168,6 +170,63 @@ fn every_link_between_documents_leads_somewhere() {
         }
     }
     assert_none(&problems, "these links lead nowhere");
+}
+
+#[test]
+fn every_command_in_a_document_exists() {
+    let block = Regex::new(r"(?m)^(?:\$ )?(?:\./)?(fnbridge|run) ([^\n#]*)").unwrap();
+    let inline = Regex::new(r"`(?:\./)?(fnbridge|run) ([^`\n]*)`").unwrap();
+    let script = read(&root().join("run"));
+    let mut problems = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        for (at, piece) in text.split("```").enumerate() {
+            let command = if at % 2 == 1 { &block } else { &inline };
+            for found in command.captures_iter(piece) {
+                let words: Vec<&str> = found[2]
+                    .split_whitespace()
+                    .take_while(|w| !["|", ">", "&&"].contains(w))
+                    .collect();
+                let problem = match &found[1] {
+                    "fnbridge" => parse_problem(&words),
+                    _ if script.contains(&format!("  {})", words[0])) => None,
+                    _ => Some("the script does not know it".to_owned()),
+                };
+                problems
+                    .extend(problem.map(|problem| format!("{}: {}: {problem}", relative(&document), found[0].trim())));
+            }
+        }
+    }
+    assert_none(&problems, "these commands do not exist as documented");
+}
+
+/// What is wrong with a command line. One that only lacks something, as prose does, is fine.
+fn parse_problem(words: &[&str]) -> Option<String> {
+    let line = std::iter::once("fnbridge").chain(words.iter().copied());
+    let error = fnbridge::cli::Cli::try_parse_from(line).err()?;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::MissingRequiredArgument => None,
+        _ => Some(error.to_string().lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+#[test]
+fn generated_pages_are_current() {
+    let pages = [("docs/metrics.md", fnbridge::telemetry::metrics_page())];
+    let mut problems = Vec::new();
+    for (page, expected) in pages {
+        let file = root().join(page);
+        if std::env::var_os("FNBRIDGE_WRITE_DOCS").is_some() {
+            fs::write(&file, &expected).unwrap();
+        }
+        if fs::read_to_string(&file).unwrap_or_default() != expected {
+            problems.push(page.to_owned());
+        }
+    }
+    assert_none(
+        &problems,
+        "FNBRIDGE_WRITE_DOCS=1 ./run tests tidy, and commit what it writes",
+    );
 }
 
 fn root() -> PathBuf {

@@ -1,4 +1,44 @@
 //! The commands.
 
-#[allow(dead_code)]
 pub mod dev;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Attach a function to a Kafka topic: in order, retried, dead-lettered, and without losing a record.
+#[derive(Debug, Parser)]
+#[command(name = "fnbridge", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What there is to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::DevArgs),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Dev(args) => finish(on_runtime(dev::run(args))),
+    }
+}
+
+fn on_runtime<T>(command: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no threads to run on: {error}"))?;
+    runtime.block_on(command)
+}
+
+fn finish(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! The log: to stderr, as text or JSON, and only what this module's own functions say. Libraries are not let in, at any
 //! level: some write headers and bodies.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -99,6 +100,36 @@ pub fn init_log(settings: &LogSettings) {
     };
     // The only way to fail is that there is one.
     drop(started);
+}
+
+/// Starts the log of this process as lines for whoever owns the screen. Lines that are not taken in time are passed over;
+/// where a log was started already, that one stays and no line comes.
+pub fn log_lines(level: LogLevel) -> Receiver<String> {
+    const WAITING: usize = 256;
+    let (lines, receiver) = channel(WAITING);
+    let only_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), filter(level));
+    let plain = fmt::layer()
+        .with_writer(move || Line(lines.clone()))
+        .with_target(false)
+        .with_ansi(false)
+        .without_time();
+    drop(tracing_subscriber::registry().with(only_ours).with(plain).try_init());
+    receiver
+}
+
+/// Each write is a line.
+struct Line(Sender<String>);
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // A full channel is a screen that can't follow.
+        let _ = self.0.try_send(String::from_utf8_lossy(line.trim_ascii()).into_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

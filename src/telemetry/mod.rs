@@ -15,7 +15,7 @@ mod tests;
 mod trace;
 
 pub use self::events::WorkerTelemetry;
-pub use self::log::{LogFormat, LogLevel, LogSettings, init_log};
+pub use self::log::{LogFormat, LogLevel, LogSettings, init_log, log_lines};
 pub use self::metrics::{attempts, metrics_page, render_metrics};
 pub use self::pipeline::PipelineTelemetry;
 pub use self::server::{OpsServer, Readiness};

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fnbridge_delivery::event::View;
+use crate::delivery::event::View;
 use rdkafka::ClientContext;
 use rdkafka::Message;
 use rdkafka::config::FromClientConfigAndContext;

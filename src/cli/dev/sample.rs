@@ -126,22 +126,23 @@ fn clean(value: Value) -> Result<Option<Map<String, Value>>, String> {
     Ok(Some(flight))
 }
 
-/// The flight with what can be computed from it.
-fn enrich(mut flight: Map<String, Value>) -> Map<String, Value> {
+/// What can be computed from the flight, and the flight.
+fn enrich(flight: Map<String, Value>) -> Map<String, Value> {
     let number = |name: &str| flight.get(name).and_then(Value::as_f64).unwrap_or_default();
-    let status = status(number("delay"));
-    let kilometres = (number("distance") * KM_PER_MILE).round() as i64;
     let airports = ["origin", "destination"].map(|name| flight.get(name).and_then(Value::as_str));
-    let route = match airports {
-        [Some(origin), Some(destination)] => Some(format!("{origin}-{destination}")),
-        _ => None,
-    };
-    flight.insert("status".to_owned(), json!(status));
-    flight.insert("distance_km".to_owned(), json!(kilometres));
-    if let Some(route) = route {
-        flight.insert("route".to_owned(), json!(route));
+    let mut result = Map::new();
+    if let [Some(origin), Some(destination)] = airports {
+        result.insert("route".to_owned(), json!(format!("{origin}-{destination}")));
     }
-    flight
+    result.insert("status".to_owned(), json!(status(number("delay"))));
+    result.insert(
+        "distance_km".to_owned(),
+        json!((number("distance") * KM_PER_MILE).round() as i64),
+    );
+    for (name, value) in flight {
+        result.entry(name).or_insert(value);
+    }
+    result
 }
 
 fn status(delay_minutes: f64) -> &'static str {

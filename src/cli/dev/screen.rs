@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::view::Line;
+use super::line::Line;
 
 /// Without a size, a terminal is taken to be this wide and high.
 const USUAL_SIZE: (usize, usize) = (100, 40);
@@ -28,16 +28,26 @@ pub(super) enum Screen {
 pub(super) struct Live(());
 
 impl Screen {
-    /// The second page of the terminal that stdout is, or stdout as it is.
-    pub(super) fn open() -> Screen {
+    /// Prints what is to be read first, then opens the second page of the terminal that stdout is.
+    ///
+    /// # Errors
+    /// Where stdout is gone.
+    pub(super) fn open(first: &[Line]) -> std::io::Result<Screen> {
+        let live = Screen::is_live();
+        for line in first {
+            write(&format!("{}\n", shown(line, live, PLAIN_WIDTH)))?;
+        }
+        if !live {
+            return Ok(Screen::Plain);
+        }
+        write(ENTER)?;
+        Ok(Screen::Live(Live(())))
+    }
+
+    /// Whether stdout is a terminal that can be repainted.
+    pub(super) fn is_live() -> bool {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if !std::io::stdout().is_terminal() || dumb {
-            return Screen::Plain;
-        }
-        match write(ENTER) {
-            Ok(()) => Screen::Live(Live(())),
-            Err(_) => Screen::Plain,
-        }
+        std::io::stdout().is_terminal() && !dumb
     }
 
     /// How many lines fit.
@@ -57,7 +67,7 @@ impl Screen {
             if n > 0 {
                 page.push_str("\r\n");
             }
-            page.push_str(&line.styled(width));
+            page.push_str(&shown(line, true, width));
             page.push_str(REST_OF_LINE);
         }
         page.push_str(REST_OF_SCREEN);
@@ -101,8 +111,13 @@ impl Drop for Live {
     }
 }
 
+/// The line as it is shown: without colours where NO_COLOR asks for that, or where nobody sees them.
+fn shown(line: &Line, live: bool, width: usize) -> String {
+    let colours = live && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    if colours { line.styled(width) } else { line.plain(width) }
+}
+
 fn write(text: &str) -> std::io::Result<()> {
-    // `anstream` leaves the colours out where NO_COLOR asks for that; the cursor's sequences are needed in any case.
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

@@ -12,7 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::view::{Seen, SeenLetter};
+use super::model::{Seen, SeenLetter};
 
 /// Values are shown up to here.
 const SHOWN_BYTES: usize = 400;
@@ -154,6 +154,9 @@ fn sighting(message: &BorrowedMessage<'_>, letters: &str) -> Sighting {
         stage: header("fnbridge.stage").unwrap_or_default(),
         reason: header("fnbridge.reason").unwrap_or_default(),
         attempts: header("fnbridge.attempts").unwrap_or_default(),
+        response: header("fnbridge.response")
+            .map(|body| shown(body.as_bytes()))
+            .unwrap_or_default(),
     })
 }
 

@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use fnbridge_delivery::answer::Disposition;
-use fnbridge_delivery::event::{PartitionView, View};
+
+use super::line::Line;
+use super::model::{Feeding, Model, Seen, SeenLetter, Setup};
+use crate::delivery::answer::Disposition;
+use crate::delivery::event::PartitionView;
+use crate::kafka::embedded::LIMITS;
 
 const PLAIN: Style = Style::new();
 const BOLD: Style = Style::new().bold();
@@ -15,213 +19,26 @@ const BAD: Style = AnsiColor::Red.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default();
 const NAME: Style = AnsiColor::Cyan.on_default();
 
-/// How many results and dead letters are kept to be shown.
-const KEPT: usize = 64;
+/// Lines of the log that are shown, the newest.
+const WARNINGS_SHOWN: usize = 3;
+
+/// How long a line of the log is shown.
+const WARNINGS_STAY: Duration = Duration::from_secs(10);
 
 /// Partitions shown one by one; the rest is counted.
 const PARTITIONS_SHOWN: usize = 8;
 
-/// Everything that the live view knows.
-pub(super) struct Model {
-    /// How the pieces are put together; does not change.
-    pub(super) setup: Setup,
-    /// Since the start.
-    pub(super) elapsed: Duration,
-    /// How long the first result took, once there is one.
-    pub(super) first_result: Option<Duration>,
-    /// Records that the feeder put into the topic.
-    pub(super) fed: u64,
-    /// Whether the feeder has come to its end, and how.
-    pub(super) feeding: Feeding,
-    /// What the pipeline's task looks like.
-    pub(super) task: View,
-    /// Calls by what they came to.
-    pub(super) attempts: Vec<(&'static str, u64)>,
-    /// Settled records of the last seconds, the newest last.
-    pub(super) rates: VecDeque<u64>,
-    /// The newest results, the newest last.
-    pub(super) results: VecDeque<Seen>,
-    /// The newest dead letters, the newest last.
-    pub(super) letters: VecDeque<SeenLetter>,
-    /// What went wrong last and still stands.
-    pub(super) trouble: Option<String>,
-}
-
-/// How the pieces are put together.
-#[derive(Clone)]
-pub(super) struct Setup {
-    /// Where Kafka is.
-    pub(super) broker: String,
-    /// It is the embedded one.
-    pub(super) embedded: bool,
-    /// The topic that is read.
-    pub(super) topic: String,
-    /// The function.
-    pub(super) url: String,
-    /// The function is the sample one.
-    pub(super) sample_function: bool,
-    /// The topic that results go to.
-    pub(super) results: String,
-    /// The topic that dead letters go to.
-    pub(super) dead_letters: String,
-    /// Where metrics are.
-    pub(super) metrics: Option<String>,
-}
-
-/// Whether records are fed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Feeding {
-    /// Nothing is: records come from elsewhere.
-    Nothing,
-    /// Yes.
-    Going,
-    /// The input came to its end.
-    Ended,
-    /// It stopped, and this is why.
-    Failed(String),
-}
-
-/// A record that was seen in a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// The source record's id, where it says so, else its own.
-    pub(super) id: String,
-    /// The value, or `None` for a tombstone.
-    pub(super) value: Option<String>,
-}
-
-/// A dead letter that was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SeenLetter {
-    /// Its own id.
-    pub(super) id: String,
-    /// The source record's id.
-    pub(super) source: String,
-    /// Where it was given up.
-    pub(super) stage: String,
-    /// Why.
-    pub(super) reason: String,
-    /// How many calls carried it.
-    pub(super) attempts: String,
-}
-
-impl Model {
-    /// Nothing has happened yet.
-    pub(super) fn new(setup: Setup, feeding: Feeding) -> Model {
-        Model {
-            setup,
-            elapsed: Duration::ZERO,
-            first_result: None,
-            fed: 0,
-            feeding,
-            task: View::default(),
-            attempts: Vec::new(),
-            rates: VecDeque::new(),
-            results: VecDeque::new(),
-            letters: VecDeque::new(),
-            trouble: None,
-        }
+/// What is said before the view opens.
+pub(super) fn opening(setup: &Setup) -> Vec<Line> {
+    if !setup.embedded {
+        return Vec::new();
     }
-
-    /// A result was seen.
-    pub(super) fn result(&mut self, seen: Seen) {
-        self.first_result.get_or_insert(self.elapsed);
-        keep(&mut self.results, seen);
-    }
-
-    /// A dead letter was seen.
-    pub(super) fn letter(&mut self, seen: SeenLetter) {
-        keep(&mut self.letters, seen);
-    }
-
-    /// A second went by, in which so many records were settled.
-    pub(super) fn second(&mut self, settled: u64) {
-        if self.rates.len() == 30 {
-            self.rates.pop_front();
-        }
-        self.rates.push_back(settled);
-    }
-
-    /// Records by what became of them, over all partitions.
-    pub(super) fn totals(&self) -> [u64; 6] {
-        let mut totals = [0; 6];
-        for partition in &self.task.partitions {
-            for (total, count) in totals.iter_mut().zip(partition.totals) {
-                *total += count;
-            }
-        }
-        totals
-    }
-
-    /// How many records have become one of these.
-    pub(super) fn total(&self, disposition: Disposition) -> u64 {
-        let place = Disposition::ALL
-            .iter()
-            .position(|d| *d == disposition)
-            .unwrap_or_default();
-        self.totals()[place]
-    }
-
-    fn unsettled(&self) -> usize {
-        self.task.partitions.iter().map(|p| p.unsettled).sum()
-    }
-}
-
-fn keep<T>(kept: &mut VecDeque<T>, new: T) {
-    if kept.len() == KEPT {
-        kept.pop_front();
-    }
-    kept.push_back(new);
-}
-
-/// One line: pieces of text, each in its style. Control characters are shown, never sent to the terminal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line(Vec<(Style, String)>);
-
-impl Line {
-    fn of(style: Style, text: impl AsRef<str>) -> Line {
-        Line::default().and(style, text)
-    }
-
-    fn and(mut self, style: Style, text: impl AsRef<str>) -> Line {
-        self.0.push((style, visible(text.as_ref())));
-        self
-    }
-
-    /// The line with escape sequences for its styles, cut to `width` characters.
-    pub(super) fn styled(&self, width: usize) -> String {
-        let mut line = String::new();
-        for (style, text) in self.cut(width) {
-            line.push_str(&format!("{style}{text}{style:#}"));
-        }
-        line
-    }
-
-    /// The line as text.
-    pub(super) fn plain(&self, width: usize) -> String {
-        self.cut(width).map(|(_, text)| text).collect()
-    }
-
-    fn cut(&self, width: usize) -> impl Iterator<Item = (Style, String)> {
-        let mut room = width;
-        self.0.iter().map_while(move |(style, text)| {
-            if room == 0 {
-                return None;
-            }
-            let length = text.chars().count();
-            if length <= room {
-                room -= length;
-                return Some((*style, text.clone()));
-            }
-            let end = text.char_indices().nth(room - 1).map_or(text.len(), |(end, _)| end);
-            room = 0;
-            Some((*style, format!("{}…", &text[..end])))
-        })
-    }
-}
-
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+    let mut lines = vec![Line::of(
+        BOLD,
+        format!("The embedded Kafka at {} is small. It", setup.broker),
+    )];
+    lines.extend(LIMITS.iter().map(|limit| Line::of(PLAIN, format!("  - {limit}"))));
+    lines
 }
 
 /// The whole screen: at most `height` lines.
@@ -256,13 +73,13 @@ fn head(model: &Model) -> Vec<Line> {
     let arrow = |line: Line| line.and(DIM, " → ");
     let mut journey = arrow(Line::of(NAME, &setup.topic)).and(PLAIN, format!("{function} {}", setup.url));
     journey = arrow(journey).and(NAME, &setup.results);
-    vec![
-        Line::of(BOLD, "fnbridge dev").and(
-            DIM,
-            format!("   {broker} at {}   {}", setup.broker, clock(model.elapsed)),
-        ),
-        journey,
-    ]
+    let limits = if setup.embedded {
+        "   keeps 5 MB a partition, in memory; no admin requests"
+    } else {
+        ""
+    };
+    let place = format!("   {}   {broker} at {}{limits}", clock(model.elapsed), setup.broker);
+    vec![Line::of(BOLD, "fnbridge dev").and(DIM, place), journey]
 }
 
 fn figures(model: &Model) -> Vec<Line> {
@@ -282,13 +99,14 @@ fn figures(model: &Model) -> Vec<Line> {
     }
     let task = &model.task;
     let mut calls = Line::of(BOLD, format!("{:>6} calls on the wire", task.calls_in_flight));
-    for (outcome, count) in model.attempts.iter().filter(|(_, count)| *count > 0) {
-        let style = if *outcome == "success" { GOOD } else { WARNING };
+    for (outcome, count) in model.attempts.iter().filter(|(_, count)| **count > 0) {
+        let style = if outcome == "success" { GOOD } else { WARNING };
         calls = calls.and(style, format!("   {} {count}", outcome.replace('_', " ")));
     }
     let waiting = Line::of(BOLD, format!("{:>6} unsettled", model.unsettled())).and(PLAIN, fed(model));
     let mut lines = vec![settled, calls, waiting];
     lines.extend(standing(model));
+    lines.extend(warnings(model));
     lines
 }
 
@@ -318,6 +136,18 @@ fn standing(model: &Model) -> Vec<Line> {
         lines.push(Line::of(WARNING, trouble));
     }
     lines
+}
+
+/// What the log said just now.
+fn warnings(model: &Model) -> impl Iterator<Item = Line> {
+    let fresh = model.warnings.iter().rev().take(WARNINGS_SHOWN);
+    let fresh = fresh
+        .filter(|(at, _)| *at + WARNINGS_STAY > model.elapsed)
+        .collect::<Vec<_>>();
+    fresh
+        .into_iter()
+        .rev()
+        .map(|(at, line)| Line::of(DIM, clock(*at)).and(WARNING, format!("  {line}")))
 }
 
 fn partitions(partitions: &[PartitionView]) -> Vec<Line> {
@@ -387,7 +217,7 @@ fn letters(model: &Model) -> Vec<Line> {
 }
 
 /// One dead letter as a line.
-pub(super) fn letter_line(seen: &SeenLetter) -> Line {
+fn letter_line(seen: &SeenLetter) -> Line {
     let calls = match seen.attempts.as_str() {
         "" | "0" => "no call".to_owned(),
         "1" => "1 call".to_owned(),
@@ -396,6 +226,12 @@ pub(super) fn letter_line(seen: &SeenLetter) -> Line {
     Line::of(BAD, format!("  {:<18} ", seen.source))
         .and(DIM, format!("{}, {calls}: ", seen.stage))
         .and(PLAIN, &seen.reason)
+        .and(DIM, format!("  {}", seen.response))
+}
+
+/// One dead letter as a line of its own.
+pub(super) fn dead_letter_line(seen: &SeenLetter) -> Line {
+    Line::of(BAD, "dead letter").join(letter_line(seen))
 }
 
 fn section(title: &str, where_: &str) -> Line {
@@ -440,7 +276,8 @@ pub(super) fn next_steps(model: &Model) -> Vec<Line> {
 pub(super) fn second_line(model: &Model) -> Line {
     let rate = model.rates.back().copied().unwrap_or_default();
     let mut text = format!("{}  {rate} records/s", clock(model.elapsed));
-    for (disposition, count) in Disposition::ALL.iter().zip(model.totals()) {
+    for disposition in Disposition::ALL {
+        let count = model.total(disposition);
         if count > 0 {
             text.push_str(&format!("  {} {count}", disposition.name().replace('_', "-")));
         }
@@ -450,30 +287,25 @@ pub(super) fn second_line(model: &Model) -> Line {
         model.unsettled(),
         model.task.calls_in_flight
     ));
-    let mut line = Line::of(PLAIN, text);
-    for standing in standing(model) {
-        line.0.push((PLAIN, "  ".to_owned()));
-        line.0.extend(standing.0);
-    }
-    line
+    let line = Line::of(PLAIN, text);
+    standing(model)
+        .into_iter()
+        .fold(line, |line, standing| line.and(PLAIN, "  ").join(standing))
 }
 
 /// What there was, after the end.
 pub(super) fn summary(model: &Model, drained: bool) -> Vec<Line> {
     let mut totals = String::new();
-    for (disposition, count) in Disposition::ALL
-        .iter()
-        .zip(model.totals())
-        .filter(|(_, count)| *count > 0)
-    {
-        totals.push_str(&format!(", {count} {}", disposition.name().replace('_', "-")));
+    for disposition in Disposition::ALL.into_iter().filter(|d| model.total(*d) > 0) {
+        let (count, name) = (model.total(disposition), disposition.name().replace('_', "-"));
+        totals.push_str(&format!(", {count} {name}"));
     }
     let totals = if totals.is_empty() {
         ", no record settled".to_owned()
     } else {
         totals
     };
-    let calls: u64 = model.attempts.iter().map(|(_, count)| count).sum();
+    let calls: u64 = model.attempts.values().sum();
     let end = if drained {
         "Drained"
     } else {
@@ -522,11 +354,12 @@ fn sparkline(rates: &VecDeque<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use fnbridge_delivery::answer::Failure;
-    use fnbridge_delivery::event::Assignment;
-    use fnbridge_delivery::record::TopicPartition;
+    use crate::delivery::answer::Failure;
+    use crate::delivery::event::{Assignment, View};
+    use crate::delivery::record::TopicPartition;
 
     use super::*;
 
@@ -565,6 +398,13 @@ mod tests {
         }
     }
 
+    fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        counts
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect()
+    }
+
     fn text(lines: &[Line]) -> String {
         lines.iter().map(|line| line.plain(200) + "\n").collect()
     }
@@ -572,9 +412,13 @@ mod tests {
     #[test]
     fn the_screen_tells_throughput_partitions_results_letters_and_what_to_try() {
         let mut model = model();
-        model.task.partitions = vec![partition(1), partition(0)];
-        model.task.calls_in_flight = 2;
-        model.attempts = vec![("success", 12), ("failed", 5), ("busy", 0)];
+        model.task = View {
+            partitions: vec![partition(1), partition(0)],
+            calls_in_flight: 2,
+            ..View::default()
+        };
+        model.settled = counts(&[("delivered", 60), ("dropped", 16), ("dead_lettered", 4)]);
+        model.attempts = counts(&[("success", 12), ("failed", 5), ("busy", 0)]);
         model.second(97);
         model.result(Seen {
             id: "flights/1/43".to_owned(),
@@ -586,13 +430,14 @@ mod tests {
             stage: "function".to_owned(),
             reason: "division by zero".to_owned(),
             attempts: "5".to_owned(),
+            response: "{}".to_owned(),
         });
         let shown = text(&screen(&model, 50));
         for expected in [
             "flights → sample function http://127.0.0.1:3456/ → flights-results",
             "97 records/s",
             "delivered 60   dropped 16   dead-lettered 4",
-            "2 calls on the wire   success 12   failed 5\n",
+            "2 calls on the wire   failed 5   success 12\n",
             "flights/0                       44         40        3          1\nflights/1",
             r#"flights/1/43       {"route":"EWR-IAH"}"#,
             "flights/1/7        function, 5 calls: division by zero",
@@ -612,16 +457,6 @@ mod tests {
         model.task.breaker_reason = Some(Failure::of("answered 401: expected 2xx"));
         assert!(text(&screen(&model, 50)).contains("the breaker is open: answered 401"));
         assert!(second_line(&model).plain(200).contains("answered 401"));
-    }
-
-    #[test]
-    fn a_value_can_not_steer_the_terminal() {
-        let seen = Seen {
-            id: "t/0/0".to_owned(),
-            value: Some("\x1b[2Jgone\u{9b}31m\r\n".to_owned()),
-        };
-        let line = result_line(&seen).styled(80);
-        assert!(line.contains("·[2Jgone·31m··"), "{line:?}");
     }
 
     #[test]
@@ -647,8 +482,12 @@ mod tests {
     fn the_summary_counts_what_became_of_the_records() {
         let mut model = model();
         model.elapsed = Duration::from_secs(75);
-        model.task.partitions = vec![partition(0)];
-        model.attempts = vec![("success", 12), ("failed", 5)];
+        model.task = View {
+            partitions: vec![partition(0)],
+            ..View::default()
+        };
+        model.settled = counts(&[("delivered", 30), ("dropped", 8), ("dead_lettered", 2)]);
+        model.attempts = counts(&[("success", 12), ("failed", 5)]);
         let shown = text(&summary(&model, true));
         assert!(
             shown.starts_with("Drained after 01:15, 30 delivered, 8 dropped, 2 dead-lettered; 17 calls."),

@@ -1,0 +1,173 @@
+//! What `fnbridge dev` knows while it runs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::delivery::answer::Disposition;
+use crate::delivery::event::View;
+
+/// How many results and dead letters are kept to be shown.
+const KEPT: usize = 64;
+
+/// How many seconds the curve of throughput shows.
+const SECONDS: usize = 30;
+
+/// Everything that the live view knows.
+pub(super) struct Model {
+    /// How the pieces are put together; does not change.
+    pub(super) setup: Setup,
+    /// Since the start.
+    pub(super) elapsed: Duration,
+    /// How long the first result took, once there is one.
+    pub(super) first_result: Option<Duration>,
+    /// Records that the feeder put into the topic.
+    pub(super) fed: u64,
+    /// Whether the feeder has come to its end, and how.
+    pub(super) feeding: Feeding,
+    /// What the pipeline's task looks like.
+    pub(super) task: View,
+    /// Records of this session by what became of them.
+    pub(super) settled: BTreeMap<String, u64>,
+    /// Calls by what they came to.
+    pub(super) attempts: BTreeMap<String, u64>,
+    /// Settled records of the last seconds, the newest last.
+    pub(super) rates: VecDeque<u64>,
+    /// The newest results, the newest last.
+    pub(super) results: VecDeque<Seen>,
+    /// The newest dead letters, the newest last.
+    pub(super) letters: VecDeque<SeenLetter>,
+    /// What the pipeline waits for.
+    pub(super) trouble: Option<String>,
+    /// The newest warnings of the log, and when they came.
+    pub(super) warnings: VecDeque<(Duration, String)>,
+}
+
+/// How the pieces are put together.
+#[derive(Clone)]
+pub(super) struct Setup {
+    /// Where Kafka is.
+    pub(super) broker: String,
+    /// It is the embedded one.
+    pub(super) embedded: bool,
+    /// The topic that is read.
+    pub(super) topic: String,
+    /// The function.
+    pub(super) url: String,
+    /// The function is the sample one.
+    pub(super) sample_function: bool,
+    /// The topic that results go to.
+    pub(super) results: String,
+    /// The topic that dead letters go to.
+    pub(super) dead_letters: String,
+    /// Where metrics are.
+    pub(super) metrics: Option<String>,
+}
+
+/// Whether records are fed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Feeding {
+    /// Nothing is: records come from elsewhere.
+    Nothing,
+    /// Yes.
+    Going,
+    /// The input came to its end.
+    Ended,
+    /// It stopped, and this is why.
+    Failed(String),
+}
+
+/// A record that was seen in a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The source record's id, where it says so, else its own.
+    pub(super) id: String,
+    /// The value, or `None` for a tombstone.
+    pub(super) value: Option<String>,
+}
+
+/// A dead letter that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SeenLetter {
+    /// Its own id.
+    pub(super) id: String,
+    /// The source record's id.
+    pub(super) source: String,
+    /// Where it was given up.
+    pub(super) stage: String,
+    /// Why.
+    pub(super) reason: String,
+    /// How many calls carried it.
+    pub(super) attempts: String,
+    /// The beginning of what the function answered.
+    pub(super) response: String,
+}
+
+impl Model {
+    /// Nothing has happened yet.
+    pub(super) fn new(setup: Setup, feeding: Feeding) -> Model {
+        Model {
+            setup,
+            elapsed: Duration::ZERO,
+            first_result: None,
+            fed: 0,
+            feeding,
+            task: View::default(),
+            settled: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            rates: VecDeque::new(),
+            results: VecDeque::new(),
+            letters: VecDeque::new(),
+            trouble: None,
+            warnings: VecDeque::new(),
+        }
+    }
+
+    /// A result was seen.
+    pub(super) fn result(&mut self, seen: Seen) {
+        self.first_result.get_or_insert(self.elapsed);
+        keep(&mut self.results, seen);
+    }
+
+    /// A dead letter was seen.
+    pub(super) fn letter(&mut self, seen: SeenLetter) {
+        keep(&mut self.letters, seen);
+    }
+
+    /// The log said something. Records that were given up are shown as the dead letters that they are.
+    pub(super) fn warning(&mut self, line: String) {
+        if line.contains("record given up") {
+            return;
+        }
+        keep(&mut self.warnings, (self.elapsed, line));
+    }
+
+    /// A second went by, in which so many records were settled.
+    pub(super) fn second(&mut self, settled: u64) {
+        if self.rates.len() == SECONDS {
+            self.rates.pop_front();
+        }
+        self.rates.push_back(settled);
+    }
+
+    /// How many records have become this.
+    pub(super) fn total(&self, disposition: Disposition) -> u64 {
+        self.settled.get(disposition.name()).copied().unwrap_or_default()
+    }
+
+    /// How many records have come to an end.
+    pub(super) fn all_settled(&self) -> u64 {
+        self.settled.values().sum()
+    }
+
+    /// Records that arrived and are not settled.
+    pub(super) fn unsettled(&self) -> usize {
+        self.task.partitions.iter().map(|p| p.unsettled).sum()
+    }
+}
+
+fn keep<T>(kept: &mut VecDeque<T>, new: T) {
+    if kept.len() == KEPT {
+        kept.pop_front();
+    }
+    kept.push_back(new);
+}
