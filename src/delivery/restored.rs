@@ -88,22 +88,23 @@ impl Partition {
     /// left out of them, since there is no room to wait for it.
     pub(crate) fn take_restored(&mut self, settings: &TaskSettings, now_or_never: bool, now: Moment) -> Vec<Vec<Part>> {
         let position = self.position;
-        let Some(restored) = &mut self.restored else {
+        let ready = |restored: &&mut Restored| now_or_never || position > restored.last_of_batches;
+        let Some(restored) = self.restored.as_mut().filter(ready) else {
             return Vec::new();
         };
-        let mut batches = Vec::new();
-        if now_or_never || position > restored.last_of_batches {
-            if now_or_never {
-                restored.cut_off_at(position);
-            }
-            batches = std::mem::take(&mut restored.batches);
+        if now_or_never {
+            restored.cut_off_at(position);
         }
+        let batches = std::mem::take(&mut restored.batches);
+        self.forget_restored();
+        self.restored_works(&batches, settings, now)
+    }
+
+    /// Once all that the memo speaks of has come, it is done with.
+    pub(crate) fn forget_restored(&mut self) {
+        let position = self.position;
         self.restored
             .take_if(|restored| restored.batches.is_empty() && position > restored.last_offset);
-        match batches.is_empty() {
-            true => Vec::new(),
-            false => self.restored_works(&batches, settings, now),
-        }
     }
 
     /// The batches of a memo as batches of the records that came. A lane is in one batch: those that share one are one,

@@ -2,4 +2,7 @@
 
 mod invariants;
 mod promises;
+mod rules;
+mod script;
+mod timing;
 mod world;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Task;
+use super::{Regulated, Task};
+use crate::answer::Disposition;
 use crate::event::{Admission, Arrival, Assignment, Effect, Notice};
 use crate::lane::LaneRef;
 use crate::partition::{Entry, Partition, Seq, State};
@@ -44,7 +45,7 @@ impl Task {
             }
         }
         partition.pass_settled();
-        self.touched.insert(assignment);
+        self.touch(assignment);
         self.activate_restored(assignment, false, now);
     }
 
@@ -63,13 +64,11 @@ impl Task {
             .map_or(0, |r| r.settled.iter().copied().filter(remembered).count());
         let lost = (to - from) as u64 - settled as u64;
         partition.position = to;
-        partition.totals[crate::answer::Disposition::Expired as usize] += lost;
+        partition.totals[Disposition::Expired as usize] += lost;
         partition.commit.settled = true;
         let source = partition.source.clone();
-        *self
-            .settled
-            .entry((assignment, crate::answer::Disposition::Expired))
-            .or_default() += lost;
+        self.count_settled(assignment, Disposition::Expired, lost);
+        self.touch(assignment);
         self.notice(Notice::Overtaken { source, from, to });
         self.activate_restored(assignment, false, now);
     }
@@ -79,8 +78,12 @@ impl Task {
         let Some(partition) = self.partitions.get_mut(&assignment) else {
             return;
         };
+        if !partition.waits_for_batches() {
+            partition.forget_restored();
+            return;
+        }
         let works = partition.take_restored(&self.settings, now_or_never, now);
-        if works.is_empty() {
+        if partition.waits_for_batches() {
             return;
         }
         for parts in works {
@@ -96,32 +99,46 @@ impl Task {
         });
         let kept: BTreeSet<u32> = partition.ready.iter().filter_map(|(lane, _)| lane.slot()).collect();
         partition.lanes.requeue(|slot| kept.contains(&slot));
-        self.touched.insert(assignment);
+        self.touch(assignment);
     }
 
     /// Pauses partitions that hold more than their share, resumes those that have come far below it: each change throws
     /// away what librdkafka has prefetched, so the two marks stand far apart. Half of all bytes are left for requests. A
     /// partition whose share is taken up by others, who may be stuck, still gets a little of it.
-    pub(super) fn regulate(&mut self, now: Moment) {
-        let share = self.settings.in_flight_bytes / 2 / self.partitions.len().max(1);
-        let (high, low) = match self.held_bytes > self.settings.in_flight_bytes {
-            false => (share, share / 4),
-            true => (share / 4, share / 8),
+    pub(super) fn regulate(&mut self, touched: &[Assignment], now: Moment) {
+        let marks = Regulated {
+            partitions: self.partitions.len(),
+            over: self.held_bytes > self.settings.in_flight_bytes,
         };
-        let mut stuck = Vec::new();
-        for partition in self.partitions.values_mut().filter(|p| p.drain.is_none()) {
-            if !partition.paused && partition.held_bytes > high {
-                partition.paused = true;
-                self.effects.push_back(Effect::Pause(partition.assignment));
-            } else if partition.paused && partition.held_bytes <= low {
-                partition.paused = false;
-                self.effects.push_back(Effect::Resume(partition.assignment));
-            }
-            if partition.paused && partition.waits_for_batches() {
-                stuck.push(partition.assignment);
-            }
+        if marks == self.regulated {
+            return touched
+                .iter()
+                .for_each(|assignment| self.regulate_one(*assignment, now));
         }
-        for assignment in stuck {
+        self.regulated = marks;
+        let all: Vec<Assignment> = self.partitions.keys().copied().collect();
+        all.into_iter()
+            .for_each(|assignment| self.regulate_one(assignment, now));
+    }
+
+    fn regulate_one(&mut self, assignment: Assignment, now: Moment) {
+        let share = self.settings.in_flight_bytes / 2 / self.partitions.len().max(1);
+        let (high, low) = if self.regulated.over {
+            (share / 4, share / 8)
+        } else {
+            (share, share / 4)
+        };
+        let Some(partition) = self.partitions.get_mut(&assignment).filter(|p| p.drain.is_none()) else {
+            return;
+        };
+        if !partition.paused && partition.held_bytes > high {
+            partition.paused = true;
+            self.effects.push_back(Effect::Pause(assignment));
+        } else if partition.paused && partition.held_bytes <= low {
+            partition.paused = false;
+            self.effects.push_back(Effect::Resume(assignment));
+        }
+        if partition.paused && partition.waits_for_batches() {
             self.activate_restored(assignment, true, now);
         }
     }

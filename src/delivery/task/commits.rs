@@ -8,7 +8,7 @@ use crate::time::Moment;
 impl Task {
     /// Builds the next commit, if one is due and none is in flight.
     pub(super) fn commit(&mut self, now: Moment) {
-        if self.commit_in_flight || !self.partitions.values().any(|p| self.is_due(p, now)) {
+        if self.commit_in_flight || self.commit_due.is_none_or(|due| due > now) {
             return;
         }
         let settings = &self.settings;
@@ -16,17 +16,26 @@ impl Task {
             .filter(|partition| partition.wants_commit() && partition.commit.retry_at <= now)
             .map(|partition| partition.build_commit(settings, now))
             .collect();
+        if entries.is_empty() {
+            return self.find_commit_due();
+        }
         self.commit_in_flight = true;
         self.effects.push_back(Effect::Commit(entries));
     }
 
-    /// When the partition's commit is due, if it wants one and none is in flight.
-    pub(super) fn commit_due(&self, partition: &Partition) -> Option<Moment> {
-        (!self.commit_in_flight && partition.wants_commit()).then(|| partition.commit_due())
+    /// Notes when a partition wants to commit.
+    pub(super) fn note_commit(&mut self, assignment: Assignment) {
+        let partition = self.partitions.get(&assignment).filter(|p| p.wants_commit());
+        self.commit_due = self
+            .commit_due
+            .into_iter()
+            .chain(partition.map(Partition::commit_due))
+            .min();
     }
 
-    fn is_due(&self, partition: &Partition, now: Moment) -> bool {
-        self.commit_due(partition).is_some_and(|due| due <= now)
+    fn find_commit_due(&mut self) {
+        let wanting = self.partitions.values().filter(|p| p.wants_commit());
+        self.commit_due = wanting.map(Partition::commit_due).min();
     }
 
     pub(super) fn committed(&mut self, outcomes: Vec<(Assignment, Result<(), String>)>, now: Moment) {
@@ -36,7 +45,6 @@ impl Task {
                 self.notice(Notice::LateDiscarded { what: "commit" });
                 continue;
             };
-            self.touched.insert(assignment);
             let Some((version, offset)) = partition.commit.in_flight.take() else {
                 continue;
             };
@@ -63,12 +71,13 @@ impl Task {
                 }
             }
         }
+        self.find_commit_due();
     }
 }
 
 impl Partition {
     /// A changed attempt is committed at once, since the next call waits for it; what settled, once a second.
-    fn commit_due(&self) -> Moment {
+    pub(super) fn commit_due(&self) -> Moment {
         let urgent = self.commit.version > self.commit.acked_version || self.drained();
         if urgent {
             self.commit.retry_at

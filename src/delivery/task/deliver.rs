@@ -29,6 +29,8 @@ pub(super) struct Sinks {
     sinks: Vec<SinkState>,
     stores: FxHashMap<StoreId, OnWire>,
     next_store: u64,
+    /// The sender that was looked at last, since nothing was gathered.
+    looked_at: Option<Sender>,
     pub(super) guard: Guard,
 }
 
@@ -60,6 +62,7 @@ impl Sinks {
             sinks: (0..sinks).map(|_| SinkState::default()).collect(),
             stores: FxHashMap::default(),
             next_store: 0,
+            looked_at: None,
             guard: Guard::new(refused),
         }
     }
@@ -80,12 +83,16 @@ impl Sinks {
     }
 
     pub(super) fn look_at(&mut self, sender: Sender) {
+        if self.looked_at.replace(sender) == Some(sender) {
+            return;
+        }
         self.sinks.iter_mut().for_each(|sink| {
             sink.senders.insert(sender);
         });
     }
 
     pub(super) fn forget(&mut self, assignment: Assignment) {
+        self.looked_at = None;
         self.sinks
             .iter_mut()
             .for_each(|sink| sink.senders.retain(|(other, _)| *other != assignment));
@@ -123,6 +130,7 @@ impl Task {
     }
 
     pub(super) fn send_results(&mut self, now: Moment) {
+        self.sinks.looked_at = None;
         for index in 0..self.sinks.sinks.len() {
             let sink = SinkId(index as u16);
             while self.may_send(index, now) {
@@ -188,7 +196,6 @@ impl Task {
         state.requests -= 1;
         let mut trouble = None;
         let mut taken = false;
-        let mut looked_at = None;
         for ((assignment, seq), receipt) in items.into_iter().zip(receipts) {
             let Some(partition) = self.partitions.get_mut(&assignment) else {
                 self.notice(Notice::LateDiscarded { what: "receipt" });
@@ -196,7 +203,7 @@ impl Task {
             };
             partition.items_on_wire -= 1;
             let lane = partition.back_from(seq, sink);
-            self.touched.insert(assignment);
+            self.touch(assignment);
             match receipt {
                 Receipt::Stored => {
                     taken = true;
@@ -222,10 +229,8 @@ impl Task {
                 Receipt::Away(failure) => trouble = Some((failure, false, true)),
                 Receipt::Blocked(failure) => trouble = Some((failure, true, true)),
             }
-            let sender = lane.map(|lane| (assignment, lane));
-            if let Some(sender) = sender.filter(|_| sender != looked_at) {
-                self.sinks.look_at(sender);
-                looked_at = Some(sender);
+            if let Some(lane) = lane {
+                self.sinks.look_at((assignment, lane));
             }
         }
         match trouble {

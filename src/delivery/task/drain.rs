@@ -18,8 +18,9 @@ impl Task {
                 cut_off: false,
                 commit_failed: false,
             });
+            self.draining += 1;
             self.unschedule(*assignment);
-            self.touched.insert(*assignment);
+            self.touch(*assignment);
         }
     }
 
@@ -43,6 +44,7 @@ impl Task {
         self.sinks.forget(assignment);
         self.letters.forget(assignment);
         if let Some(partition) = self.partitions.remove(&assignment) {
+            self.draining -= usize::from(partition.drain.is_some());
             self.held_bytes -= partition.held_bytes;
         }
     }
@@ -74,7 +76,7 @@ impl Task {
 
     /// What is still on the wire at a drain's deadline is cut off.
     pub(super) fn cut_off_drains(&mut self, now: Moment) {
-        self.draining()
+        self.those_drained()
             .into_iter()
             .for_each(|assignment| self.cut_off(assignment, now));
     }
@@ -82,15 +84,27 @@ impl Task {
     /// Lets go of what is drained, once its last commit has ended. True where something was.
     pub(super) fn release_drained(&mut self, now: Moment) -> bool {
         let held = self.partitions.len();
-        self.draining()
+        self.those_drained()
             .into_iter()
             .for_each(|assignment| self.release(assignment, now));
         self.partitions.len() < held
     }
 
-    fn draining(&self) -> Vec<Assignment> {
+    fn those_drained(&self) -> Vec<Assignment> {
+        if self.draining == 0 {
+            return Vec::new();
+        }
         let draining = self.partitions.values().filter(|p| p.drain.is_some());
         draining.map(|p| p.assignment).collect()
+    }
+
+    /// When the next drain is cut off.
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        if self.draining == 0 {
+            return None;
+        }
+        let drains = self.partitions.values().filter_map(|p| p.drain);
+        drains.filter(|drain| !drain.cut_off).map(|drain| drain.deadline).min()
     }
 
     fn cut_off(&mut self, assignment: Assignment, now: Moment) {
@@ -105,6 +119,7 @@ impl Task {
             return;
         };
         drain.cut_off = true;
+        self.touched.push(assignment);
         let unacked = partition.items_on_wire + partition.letters_on_wire > 0;
         self.abandon_calls(assignment);
         if unacked {
@@ -127,6 +142,11 @@ impl Task {
             return;
         };
         partition.remember_boundaries();
+        self.commit_due = self
+            .commit_due
+            .into_iter()
+            .chain(partition.wants_commit().then(|| partition.commit_due()))
+            .min();
         let given_up = drain.cut_off && drain.commit_failed;
         if partition.wants_commit() && !given_up {
             return;

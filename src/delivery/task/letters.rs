@@ -1,6 +1,6 @@
 //! Dead letters: written before their records count as settled; while they can't be, the task blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Task;
@@ -15,6 +15,8 @@ use crate::time::{Dice, Moment, Now};
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     letters: BTreeMap<LetterId, OnWay>,
+    /// Those that are not on the wire.
+    waiting: BTreeSet<LetterId>,
     next_letter: u64,
     away: Option<Away>,
 }
@@ -25,7 +27,6 @@ struct OnWay {
     seq: Seq,
     record: Arc<Record>,
     facts: LetterFacts,
-    on_wire: bool,
 }
 
 /// The dead-letter topic could not be written.
@@ -42,12 +43,13 @@ impl Letters {
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Moment> {
-        let waits = self.letters.values().any(|letter| !letter.on_wire) && !self.letters.values().any(|l| l.on_wire);
+        let waits = !self.waiting.is_empty() && self.waiting.len() == self.letters.len();
         self.away.as_ref().filter(|_| waits).map(|away| away.until)
     }
 
     pub(super) fn forget(&mut self, assignment: Assignment) {
         self.letters.retain(|_, letter| letter.assignment != assignment);
+        self.waiting.retain(|id| self.letters.contains_key(id));
         if self.letters.is_empty() {
             self.away = None;
         }
@@ -112,9 +114,9 @@ impl Task {
                 seq,
                 record,
                 facts,
-                on_wire: false,
             },
         );
+        self.letters.waiting.insert(id);
         if !self.letters.blocked() {
             self.send_letter(id);
         }
@@ -124,7 +126,7 @@ impl Task {
         let Some(letter) = self.letters.letters.get_mut(&id) else {
             return;
         };
-        letter.on_wire = true;
+        self.letters.waiting.remove(&id);
         if let Some(partition) = self.partitions.get_mut(&letter.assignment) {
             partition.letters_on_wire += 1;
         }
@@ -139,15 +141,16 @@ impl Task {
                 what: "dead letter's receipt",
             });
         };
-        letter.on_wire = false;
+        self.letters.waiting.insert(id);
         let (assignment, seq) = (letter.assignment, letter.seq);
         if let Some(partition) = self.partitions.get_mut(&assignment) {
             partition.letters_on_wire -= 1;
         }
-        self.touched.insert(assignment);
+        self.touch(assignment);
         match receipt {
             Receipt::Stored => {
                 self.letters.letters.remove(&id);
+                self.letters.waiting.remove(&id);
                 if self.letters.away.take().is_some() {
                     self.notice(Notice::LettersBack);
                 }
@@ -178,18 +181,13 @@ impl Task {
 
     /// Asks with one letter whether the topic can be written again; once it can, the others follow.
     pub(super) fn resend_letters(&mut self, now: Moment) {
-        let waiting: Vec<LetterId> = self
-            .letters
-            .letters
-            .iter()
-            .filter(|(_, letter)| !letter.on_wire)
-            .map(|(id, _)| *id)
-            .collect();
-        let on_wire = waiting.len() < self.letters.letters.len();
+        let on_wire = self.letters.waiting.len() < self.letters.letters.len();
         match &self.letters.away {
-            None => waiting.into_iter().for_each(|id| self.send_letter(id)),
+            None => std::mem::take(&mut self.letters.waiting)
+                .into_iter()
+                .for_each(|id| self.send_letter(id)),
             Some(away) if now >= away.until && !on_wire => {
-                if let Some(id) = waiting.first() {
+                if let Some(id) = self.letters.waiting.first() {
                     self.send_letter(*id);
                 }
             }
@@ -200,15 +198,16 @@ impl Task {
     /// The producer was closed: letters on their way are sent anew, under new numbers, so that what the old producer
     /// still says of them finds nothing.
     pub(super) fn send_letters_anew(&mut self) {
-        for (_, mut letter) in std::mem::take(&mut self.letters.letters) {
-            if letter.on_wire
+        let waited = std::mem::take(&mut self.letters.waiting);
+        for (old, letter) in std::mem::take(&mut self.letters.letters) {
+            if !waited.contains(&old)
                 && let Some(partition) = self.partitions.get_mut(&letter.assignment)
             {
                 partition.letters_on_wire -= 1;
             }
-            letter.on_wire = false;
             let id = self.letters.number();
             self.letters.letters.insert(id, letter);
+            self.letters.waiting.insert(id);
         }
     }
 }

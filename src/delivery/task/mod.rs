@@ -5,11 +5,15 @@
 
 mod answers;
 mod arrivals;
+mod batches;
 mod commits;
+mod cut;
 mod deliver;
 mod dispatch;
 mod drain;
+mod failures;
 mod letters;
+mod verdicts;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -58,9 +62,22 @@ pub struct Task {
     /// The time of the event being handled, in milliseconds since the Unix epoch.
     unix_ms: i64,
     effects: VecDeque<Effect>,
-    settled: BTreeMap<(Assignment, Disposition), u64>,
+    /// What settled since the last [`Task::advance`].
+    settled: Vec<((Assignment, Disposition), u64)>,
     /// Partitions that something happened to since the last [`Task::advance`].
-    touched: BTreeSet<Assignment>,
+    touched: Vec<Assignment>,
+    regulated: Regulated,
+    /// How many partitions are being drained.
+    draining: usize,
+    /// When the next commit is due, if none is in flight.
+    commit_due: Option<Moment>,
+}
+
+/// Under which marks partitions were last paused and resumed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Regulated {
+    partitions: usize,
+    over: bool,
 }
 
 /// A call on the wire.
@@ -119,8 +136,11 @@ impl Task {
             paused: false,
             unix_ms: 0,
             effects: VecDeque::new(),
-            settled: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            settled: Vec::new(),
+            touched: Vec::new(),
+            regulated: Regulated::default(),
+            draining: 0,
+            commit_due: None,
             settings,
         }
     }
@@ -172,9 +192,13 @@ impl Task {
 
     fn call_what_can_be_called(&mut self, now: Moment) {
         loop {
-            self.regulate(now);
-            for assignment in std::mem::take(&mut self.touched) {
+            let mut touched = std::mem::take(&mut self.touched);
+            touched.sort_unstable();
+            touched.dedup();
+            self.regulate(&touched, now);
+            for assignment in touched {
                 self.refresh(assignment, now);
+                self.note_commit(assignment);
             }
             self.dispatch(now);
             // Records that are done with without a call make room for others.
@@ -198,11 +222,9 @@ impl Task {
             self.sinks.next_wakeup(),
             self.letters.next_wakeup(),
         ];
-        let partitions = self
-            .partitions
-            .values()
-            .flat_map(|p| [self.commit_due(p), p.drain.filter(|d| !d.cut_off).map(|d| d.deadline)]);
-        schedule.into_iter().chain(partitions).flatten().min()
+        let commit = self.commit_due.filter(|_| !self.commit_in_flight);
+        let deadline = self.next_deadline();
+        schedule.into_iter().chain([commit, deadline]).flatten().min()
     }
 
     /// Nothing is assigned, nothing is on the wire.
@@ -232,8 +254,23 @@ impl Task {
         {
             self.sinks.look_at((assignment, lane));
         }
-        *self.settled.entry((assignment, disposition)).or_default() += 1;
-        self.touched.insert(assignment);
+        self.count_settled(assignment, disposition, 1);
+        self.touch(assignment);
+    }
+
+    fn count_settled(&mut self, assignment: Assignment, disposition: Disposition, records: u64) {
+        let of = (assignment, disposition);
+        match self.settled.iter_mut().rev().find(|(other, _)| *other == of) {
+            Some((_, counted)) => *counted += records,
+            None => self.settled.push((of, records)),
+        }
+    }
+
+    /// Something happened to a partition: the next [`Task::advance`] looks at it.
+    fn touch(&mut self, assignment: Assignment) {
+        if self.touched.last() != Some(&assignment) {
+            self.touched.push(assignment);
+        }
     }
 
     fn report_settled(&mut self) {
@@ -292,7 +329,7 @@ impl Task {
                     own @ LaneRef::Own(_) => partition.ready.push_back((own, now)),
                 }
             }
-            self.touched.insert(partition.assignment);
+            self.touched.push(partition.assignment);
         }
     }
 }

@@ -262,7 +262,7 @@ impl World {
             Notice::GuardTripped {
                 guard: GuardKind::Failed,
                 ..
-            } => w.failed_guard_told = true,
+            } => (w.failed_guard_told, w.failed_guard_tripped) = (true, true),
             Notice::GuardReleased {
                 guard: GuardKind::Failed,
             } => w.failed_guard_told = false,
@@ -289,7 +289,7 @@ impl World {
     /// Failed attempts are charged, unless the guard had tripped: then, nobody outside can tell.
     fn settle_charges(&mut self, worker: usize) {
         let w = &mut self.workers[worker];
-        let unsure = w.failed_guard_told || w.life == Life::Zombie;
+        let unsure = w.failed_guard_told || std::mem::take(&mut w.failed_guard_tripped) || w.life == Life::Zombie;
         for (partition, offset) in w.charged.drain(..) {
             let fate = &mut self.logs[partition].entry_mut(offset).fate;
             fate.charged += 1;

@@ -221,10 +221,8 @@ impl World {
             let mut receipt = Receipt::Stored;
             let wanted: Vec<usize> = item.results(store.sink).map(|(index, _)| index).collect();
             for (nth, index) in wanted.iter().enumerate() {
-                if self.logs[partition]
-                    .entry(offset)
-                    .is_some_and(|e| e.refused.contains(&(sink, *index)))
-                {
+                let entry = self.logs[partition].entry(offset);
+                if self.sinks_refuse && entry.is_some_and(|e| e.refused.contains(&(sink, *index))) {
                     receipt = Receipt::Refused {
                         index: *index,
                         failure: Failure::of("invalid"),

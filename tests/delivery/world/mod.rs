@@ -112,6 +112,7 @@ pub struct World {
     next_happening: u64,
     function: Health,
     sinks: Vec<SinkHealth>,
+    sinks_refuse: bool,
     letters_well: bool,
     /// How far each sink has what stands first in each lane: an index into the log, or into the key's records.
     first_stored: HashMap<(u16, usize, LaneKey), usize>,
@@ -139,6 +140,7 @@ impl World {
             next_happening: 0,
             function: Health::Well,
             sinks: vec![SinkHealth::Well; plan.settings[0].sinks],
+            sinks_refuse: true,
             letters_well: true,
             first_stored: HashMap::new(),
             by_key: HashMap::new(),

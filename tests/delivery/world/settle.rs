@@ -45,6 +45,7 @@ impl World {
         self.function = Health::Well;
         self.sinks.iter_mut().for_each(|sink| *sink = SinkHealth::Well);
         self.letters_well = true;
+        self.sinks_refuse = false;
         let unconvertible = |e: &super::log::Entry| matches!(e.admission, Admission::Refused { .. });
         let held_up = self.logs.iter().any(|log| log.entries.iter().any(unconvertible))
             || self.plan.settings[0].on_exhausted == OnExhausted::Block;
@@ -55,7 +56,6 @@ impl World {
             ) {
                 entry.kind = Kind::Deliver;
             }
-            entry.refused.clear();
         }
         for worker in 0..self.workers.len() {
             self.notices(worker);

@@ -44,6 +44,8 @@ pub struct Worker {
     pub paused: bool,
     pub given_up_in_a_row: u32,
     pub failed_guard_told: bool,
+    /// It has tripped since the last charges were counted.
+    pub failed_guard_tripped: bool,
     /// Something was handled, and `advance` is still to come.
     pub dirty: bool,
     pub charged: Vec<(usize, i64)>,
@@ -112,6 +114,7 @@ impl Worker {
             paused: false,
             given_up_in_a_row: 0,
             failed_guard_told: false,
+            failed_guard_tripped: false,
             dirty: false,
             charged: Vec::new(),
         }
