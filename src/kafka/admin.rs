@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
 use super::cluster::ClusterSettings;
 use super::embedded;
-use super::error::{KafkaError, Kind, Right};
+use super::error::{KafkaError, Kind, Resource, Right};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,6 +120,15 @@ impl Admin {
                 ));
             }
         };
+        if resource.entries.is_empty() {
+            return Err(KafkaError {
+                right: needs(),
+                ..KafkaError::new(
+                    Kind::Denied(Resource::Topic),
+                    format!("could not {doing}: the cluster shows none"),
+                )
+            });
+        }
         let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
         let number = |name: &str| value(name).and_then(|v| v.parse::<i64>().ok());
         let (Some(cleanup_policy), Some(retention_ms), Some(max_message_bytes)) = (

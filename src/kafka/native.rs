@@ -79,6 +79,12 @@ impl Event {
         self.result().err().unwrap_or(Code::NoError)
     }
 
+    /// The client can't go on after this error.
+    pub(super) fn is_fatal(&self) -> bool {
+        // SAFETY: the event is alive.
+        unsafe { sys::rd_kafka_event_error_is_fatal(self.0) != 0 }
+    }
+
     /// What the library says of an error.
     pub(super) fn reason(&self) -> String {
         // SAFETY: the event is alive, and owns the text.

@@ -72,7 +72,7 @@ impl HealthReport {
                 "cluster `{cluster}` does not accept user and password: {reason}"
             )),
             Kind::Denied(Resource::Cluster) => Health::Blocked(format!(
-                "cluster `{cluster}` refuses an idempotent producer: {reason}; grant {}",
+                "cluster `{cluster}` refuses a producer: {reason}; grant Write on the topic, and before Kafka 3.0 {}",
                 Right::IdempotentWrite
             )),
             // What concerns single records is reported with them.

@@ -116,7 +116,8 @@ struct Client {
 
 struct Context {
     health: Arc<HealthReport>,
-    fatal: AtomicBool,
+    /// What the client can't go on after.
+    fatal: OnceLock<(Code, String)>,
 }
 
 impl Producer {
@@ -181,7 +182,7 @@ impl Producer {
 
     fn client(&self) -> Arc<Client> {
         let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.inner.context().fatal.load(Ordering::Acquire)
+        if current.inner.context().fatal.get().is_some()
             // Settings that worked once work again; should that fail, the old client goes on refusing.
             && let Ok(client) = Client::open(&self.settings, &self.health)
         {
@@ -204,7 +205,7 @@ impl Client {
         let config = config(settings);
         let context = Context {
             health: Arc::clone(health),
-            fatal: AtomicBool::new(false),
+            fatal: OnceLock::new(),
         };
         let doing = format!("open a producer on cluster `{}`", settings.cluster.name);
         let inner: BaseProducer<Context> =
@@ -272,7 +273,7 @@ impl Client {
             Ok(()) => false,
             Err((error, record)) => {
                 let error = match error.rdkafka_error_code() {
-                    Some(code) => send_error(code, out.topic),
+                    Some(code) => self.inner.context().send_error(code, out.topic),
                     None => SendError::Refused(format!("topic `{}` can't take the record: {error}", out.topic)),
                 };
                 let full = error == SendError::Full;
@@ -339,21 +340,27 @@ impl Context {
                 self.health.fine();
                 place.report(Ok(()));
             }
-            Report::Delivered(place, Err((code, topic))) => {
-                self.note_fatal(code);
-                place.report(Err(send_error(code, &topic)));
-            }
-            Report::Error(code, reason) => {
-                self.note_fatal(code);
+            Report::Delivered(place, Err((code, topic))) => place.report(Err(self.send_error(code, &topic))),
+            Report::Error { code, reason, fatal } => {
                 self.health.trouble(code, &reason);
+                if fatal {
+                    let _ = self.fatal.set((code, reason));
+                }
             }
         }
     }
 
-    fn note_fatal(&self, code: Code) {
-        if Kind::of(code) == Kind::Fatal {
-            self.fatal.store(true, Ordering::Release);
-        }
+    /// A client that can't go on throws everything away, which says nothing of why.
+    fn send_error(&self, code: Code, topic: &str) -> SendError {
+        let cause = match (Kind::of(code), self.fatal.get()) {
+            (Kind::Fatal, None) => {
+                let _ = self.fatal.set((code, said(code)));
+                code
+            }
+            (Kind::Fatal | Kind::Purged, Some((cause, _))) => *cause,
+            _ => code,
+        };
+        send_error(cause, topic)
     }
 }
 
@@ -386,7 +393,11 @@ fn send_error(code: Code, topic: &str) -> SendError {
     match Kind::of(code) {
         Kind::TooLarge => SendError::TooLarge(text),
         Kind::Refused => SendError::Refused(text),
-        Kind::Denied(Resource::Cluster) => SendError::Denied(format!("{text}; grant {}", Right::IdempotentWrite)),
+        // Who may write a topic may write it idempotently, since Kafka 3.0.
+        Kind::Denied(Resource::Cluster) => {
+            let (write, idempotent) = (Right::WriteTopic(topic.to_owned()), Right::IdempotentWrite);
+            SendError::Denied(format!("{text}; grant {write}, and before Kafka 3.0 {idempotent}"))
+        }
         Kind::Denied(Resource::Topic | Resource::Group) => {
             SendError::Denied(format!("{text}; grant {}", Right::WriteTopic(topic.to_owned())))
         }

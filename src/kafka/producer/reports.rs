@@ -17,8 +17,8 @@ pub(super) struct Reports(RawQueue);
 pub(super) enum Report {
     /// A record was stored, or not, which is its topic's word.
     Delivered(Box<Place>, Result<(), (Code, String)>),
-    /// Something went wrong that concerns no record.
-    Error(Code, String),
+    /// Something went wrong that concerns no record, and may be fatal to the client.
+    Error { code: Code, reason: String, fatal: bool },
 }
 
 impl Reports {
@@ -47,7 +47,11 @@ impl Reports {
                     result(message.err).map_err(|code| (code, topic())),
                 ));
             },
-            sys::RD_KAFKA_EVENT_ERROR => hand(Report::Error(event.code(), event.reason())),
+            sys::RD_KAFKA_EVENT_ERROR => hand(Report::Error {
+                code: event.code(),
+                reason: event.reason(),
+                fatal: event.is_fatal(),
+            }),
             _ => {}
         }
     }

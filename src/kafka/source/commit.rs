@@ -59,25 +59,22 @@ impl Commits {
         }
     }
 
-    /// The broker's answer. True: it says that the group has gone on without this member.
+    /// The broker's answer; the error, if there is one.
     pub(super) fn answered(
         &mut self,
         whole: Result<(), Code>,
         parts: Vec<(Place, Result<(), Code>)>,
         events: &mut Vec<SourceEvent>,
-    ) -> bool {
+    ) -> Option<Code> {
         if self.waiting.is_empty() {
-            return false;
+            return None;
         }
         let parts: HashMap<Place, Result<(), Code>> = parts.into_iter().collect();
         let of = |place: &Place| parts.get(place).copied().unwrap_or(Ok(())).and(whole);
-        let cut_off = self
-            .waiting
-            .iter()
-            .any(|(p, _)| of(p).is_err_and(|code| Kind::of(code) == Kind::NotMember));
+        let error = self.waiting.iter().find_map(|(place, _)| of(place).err());
         let group = self.group.clone();
         self.finish(events, |place| of(place).map_err(|code| refusal(code, place, &group)));
-        cut_off
+        error
     }
 
     fn finish(&mut self, events: &mut Vec<SourceEvent>, outcome: impl Fn(&Place) -> Result<(), String>) {

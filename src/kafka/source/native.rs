@@ -133,19 +133,19 @@ fn rebalance(event: &Event) -> Polled<'static> {
 
 fn error(event: &Event) -> Polled<'static> {
     // SAFETY: the event is alive. The partition is a copy, freed here.
-    let (at, fatal) = unsafe {
+    let at = unsafe {
         let partition = sys::rd_kafka_event_topic_partition(event.ptr());
         let at = partition.as_ref().map(|p| (place(p), p.offset));
         if !partition.is_null() {
             sys::rd_kafka_topic_partition_destroy(partition);
         }
-        (at, sys::rd_kafka_event_error_is_fatal(event.ptr()) != 0)
+        at
     };
     Polled::Error {
         code: event.code(),
         reason: event.reason(),
         at,
-        fatal,
+        fatal: event.is_fatal(),
     }
 }
 

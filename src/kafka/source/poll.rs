@@ -17,7 +17,7 @@ use super::inbox::Inbox;
 use super::native::{Place, Polled, Queue};
 use super::routes::Routes;
 use super::scout::{Finding, Job, Scout};
-use super::trouble::{Troubles, of_error, of_event};
+use super::trouble::{Troubles, of_error, of_event, without_times};
 use super::{Client, Line, Quiet};
 use crate::delivery::event::{Assignment, CommitEntry};
 use crate::kafka::error::{KafkaError, Kind};
@@ -239,8 +239,10 @@ impl Poller {
             Polled::Revoke(places) => self.revoked(places),
             Polled::Committed(whole, parts) => {
                 // A commit that says so during a drain is the only word of it: the group waits for nothing any more.
-                if self.commits.answered(whole, parts, &mut self.events) && self.desk.is_revoking() {
-                    self.lose_revoke();
+                match self.commits.answered(whole, parts, &mut self.events) {
+                    Some(code) if Kind::of(code) == Kind::NotMember && self.desk.is_revoking() => self.lose_revoke(),
+                    Some(code) => self.went_wrong(code, &code.to_string(), None, false),
+                    None => self.well(&[TroubleKind::GroupDenied]),
                 }
             }
             Polled::Error {
@@ -297,6 +299,7 @@ impl Poller {
             self.scout.ask(Job::FindLog(slot.assignment, place.clone()));
             return;
         }
+        let reason = without_times(reason);
         // Whether nobody answers at all is found out by asking, unless nobody ever did: an idle connection that closes says
         // the same.
         match Kind::of(code) {
@@ -318,6 +321,11 @@ impl Poller {
 
     fn trouble(&mut self, mut trouble: Trouble) {
         if trouble.kind == TroubleKind::ClusterAway {
+            // A broker that does not know us hangs up, and a group that may not be used has no coordinator: no other trouble.
+            let known = [TroubleKind::Unauthenticated, TroubleKind::GroupDenied];
+            if known.iter().any(|kind| self.troubles.stands(*kind)) {
+                return;
+            }
             let cluster = &self.settings.cluster;
             trouble.text = format!(
                 "cluster `{}` ({}) does not answer: {}",

@@ -80,6 +80,8 @@ struct Stop(Mutex<bool>, Condvar);
 struct Sight {
     there: Vec<(String, i32)>,
     troubles: Vec<Trouble>,
+    /// One of them may not be seen.
+    denied: Option<KafkaError>,
 }
 
 impl Scout {
@@ -182,6 +184,7 @@ impl Worker {
                 let sight = Sight {
                     there: there.filter(|(n, _)| *n > 0).map(|(n, name)| (name, n)).collect(),
                     troubles: Vec::new(),
+                    denied: None,
                 };
                 Ok(sight.or_missing(|| format!("no topic that may be read matches `{}` yet", pattern.as_str())))
             }
@@ -192,17 +195,21 @@ impl Worker {
         let mut sight = Sight {
             there: Vec::new(),
             troubles: Vec::new(),
+            denied: None,
         };
-        let (mut missing, mut denied) = (Vec::new(), None);
+        let mut missing = Vec::new();
         for name in names {
             match admin::describe(self.client.client(), name) {
                 Ok(Some(facts)) => sight.there.push((name.clone(), facts.partitions)),
                 Ok(None) => missing.push(name.as_str()),
-                Err(error) if error.kind == Kind::Denied(Resource::Topic) => denied = Some(error),
+                Err(error) if error.kind == Kind::Denied(Resource::Topic) => {
+                    let right = Some(Right::ReadTopic(name.clone()));
+                    sight.denied = Some(KafkaError { right, ..error });
+                }
                 Err(error) => return Err(error),
             }
         }
-        sight.troubles.extend(denied.as_ref().map(of_error));
+        sight.troubles.extend(sight.denied.as_ref().map(of_error));
         if !missing.is_empty() {
             let cluster = &self.settings.cluster.name;
             let text = format!(

@@ -41,10 +41,20 @@ impl Troubles {
         self.0.remove(&kind).map(|_| kind)
     }
 
+    /// Whether this one stands.
+    pub(super) fn stands(&self, kind: TroubleKind) -> bool {
+        self.0.contains_key(&kind)
+    }
+
     /// Whether any stands.
     pub(super) fn any(&self) -> bool {
         !self.0.is_empty()
     }
+}
+
+/// What the client says of a failed connection, without how long this one took.
+pub(super) fn without_times(reason: &str) -> &str {
+    reason.split_once(" (after ").map_or(reason, |(what, _)| what)
 }
 
 /// The trouble that an error of the cluster is.

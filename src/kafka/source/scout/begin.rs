@@ -1,11 +1,12 @@
 //! Before the first record: is the group ours, and where does a pipeline start that has never run.
 
 use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{Finding, Sight, Worker};
 use crate::kafka::admin;
-use crate::kafka::error::{KafkaError, Kind, Right};
+use crate::kafka::error::{KafkaError, Kind, Resource, Right};
 use crate::kafka::source::events::Start;
 use crate::kafka::source::native::Place;
 
@@ -13,7 +14,11 @@ impl Worker {
     pub(super) fn begin(&self) {
         let begun = self.insist(|| {
             // In this order: asked without metadata, the client library may sleep a second over a group's members.
-            let sight = self.look()?;
+            let mut sight = self.look()?;
+            // A topic that is there and may not be read is one that `start` will apply to.
+            if let Some(denied) = sight.denied.take() {
+                return Err(denied);
+            }
             self.refuse_strangers()?;
             self.start_once(&sight)?;
             Ok(sight)
@@ -100,7 +105,13 @@ impl Worker {
     pub(super) fn commit_offsets(&self, offsets: &[(Place, i64)]) -> Result<(), KafkaError> {
         let group = &self.settings.group;
         let doing = format!("commit where group `{group}` starts");
-        let failed = |e| KafkaError::from_client(&e, &doing, Some(Right::UseGroup(group.clone())));
+        let failed = |e: ClientError| {
+            let right = match e.rdkafka_error_code().map(Kind::of) {
+                Some(Kind::Denied(Resource::Topic)) => Right::ReadTopic(topics(offsets)),
+                _ => Right::UseGroup(group.clone()),
+            };
+            KafkaError::from_client(&e, &doing, Some(right))
+        };
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for ((topic, partition), offset) in offsets {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
@@ -108,4 +119,11 @@ impl Worker {
         }
         self.client.commit(&list, CommitMode::Sync).map_err(failed)
     }
+}
+
+/// The topics' names, for a sentence.
+fn topics(offsets: &[(Place, i64)]) -> String {
+    let mut names: Vec<&str> = offsets.iter().map(|((topic, _), _)| topic.as_str()).collect();
+    names.dedup();
+    names.join("`, `")
 }
