@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::sync::watch;
 
-use crate::kafka::error::{Kind, Resource, Right};
+use crate::kafka::error::Kind;
 
 /// Whether the cluster takes what is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Health {
     Fine,
     /// No broker answers, and why; it is waited for.
     Away(String),
-    /// User, password or a right are not accepted: waiting alone won't help.
+    /// User or password are not accepted: waiting alone won't help.
     Blocked(String),
 }
 
@@ -71,11 +71,7 @@ impl HealthReport {
             Kind::Unauthenticated => Health::Blocked(format!(
                 "cluster `{cluster}` does not accept user and password: {reason}"
             )),
-            Kind::Denied(Resource::Cluster) => Health::Blocked(format!(
-                "cluster `{cluster}` refuses a producer: {reason}; grant Write on the topic, and before Kafka 3.0 {}",
-                Right::IdempotentWrite
-            )),
-            // What concerns single records is reported with them.
+            // A right that is missing is told with each record.
             _ => return,
         };
         self.troubled.store(true, Ordering::Relaxed);
