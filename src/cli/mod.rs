@@ -1,10 +1,15 @@
 //! The commands.
 
+mod check;
 pub mod dev;
+mod schema;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// The exit code for wrong usage and invalid input; clap's own is the same.
+const INVALID: u8 = 2;
 
 /// Attach a function to a Kafka topic: in order, retried, dead-lettered, and without losing a record.
 #[derive(Debug, Parser)]
@@ -18,6 +23,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::DevArgs),
+    Check(check::CheckArgs),
+    Schema(schema::SchemaArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -25,6 +32,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Dev(args) => finish(on_runtime(dev::run(args))),
+        Command::Check(args) => args.run(),
+        Command::Schema(args) => args.run(),
     }
 }
 

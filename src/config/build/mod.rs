@@ -1,0 +1,13 @@
+//! From documents that have the right shape to settings that can be trusted: the rules between values are checked here,
+//! as what they are about is built.
+
+mod cluster;
+mod pipeline;
+mod places;
+mod sinks;
+mod source;
+mod worker;
+
+pub(crate) use pipeline::{Surroundings, pipeline};
+pub use worker::WorkerSettings;
+pub(crate) use worker::{Clusters, worker};

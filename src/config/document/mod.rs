@@ -1,0 +1,15 @@
+//! The documents as they are written. Their types are the only place that says which fields there are, what they default
+//! to and what they mean: the schema, the pages and the reading are made of them.
+
+mod pipeline;
+mod text;
+mod worker;
+
+pub(super) use pipeline::{
+    ContractDoc, FormatDoc, FunctionDoc, IsolationDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc, SinkDoc,
+    SourceDoc, StateDoc,
+};
+pub(super) use text::TextDoc;
+pub(super) use worker::{
+    ClusterDoc, LogFormatDoc, LogLevelDoc, MechanismDoc, PropertyDoc, ProtocolDoc, SecurityDoc, WorkerDoc,
+};

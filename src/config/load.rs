@@ -1,0 +1,282 @@
+//! Reading a worker's configuration with all its pipelines, or pipelines alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::build::{self, Clusters, Surroundings, WorkerSettings};
+use super::document::{PipelineDoc, WorkerDoc};
+use super::files::{self, Text};
+use super::path::Path;
+use super::problem::{Code, Problem, Problems, Report};
+use super::schema::{pipeline_schema, worker_schema};
+use super::shape::conform;
+use super::yaml::Node;
+use crate::http::AddressPolicy;
+use crate::kafka::Topics;
+use crate::pipeline::PipelineSettings;
+use crate::sink::SinkSettings;
+
+/// A worker's configuration, whole.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The worker.
+    pub worker: WorkerSettings,
+    /// Its pipelines, in the order of their files.
+    pub pipelines: Vec<PipelineSettings>,
+}
+
+/// What was checked.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// The names of the pipelines without a problem.
+    pub pipelines: Vec<String>,
+    /// All that is wrong.
+    pub problems: Problems,
+}
+
+/// Reads a worker's configuration and its pipelines.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn load(file: &FilePath) -> Result<Loaded, Problems> {
+    let mut fleet = Fleet::default();
+    let worker = fleet.take_worker(file);
+    match worker {
+        Some(worker) if fleet.problems.is_empty() => Ok(Loaded {
+            pipelines: share_out(fleet.pipelines, &worker),
+            worker,
+        }),
+        Some(_) | None => Err(Problems(fleet.problems)),
+    }
+}
+
+/// Checks files of pipelines or workers' configurations with their pipelines; `-` is standard input. With `worker`,
+/// pipelines are checked as that worker would run them, else any name of a cluster will do.
+pub fn check(files: &[PathBuf], worker: Option<&FilePath>) -> Checked {
+    let mut fleet = Fleet::default();
+    if let Some(worker) = worker {
+        fleet.take_worker(worker);
+    }
+    for file in files {
+        let (text, problems) = files::read(file);
+        fleet.problems.extend(problems);
+        let text = text.as_ref();
+        text.into_iter().for_each(|text| fleet.take_any(text, worker.is_none()));
+    }
+    fleet.checked()
+}
+
+/// Checks a text as if it stood in a file of this name.
+pub fn check_text(name: &str, text: &str) -> Checked {
+    let mut fleet = Fleet::default();
+    let (text, problems) = files::parse(name.to_owned(), PathBuf::new(), text);
+    fleet.problems.extend(problems);
+    fleet.take_any(&text, true);
+    fleet.checked()
+}
+
+/// Whether a document has more of a worker's fields than of a pipeline's.
+fn is_worker(document: &Node) -> bool {
+    let fields = |schema: &Value| -> usize {
+        let names = schema["properties"].as_object().into_iter().flatten();
+        names.filter(|(name, _)| document.get(name).is_some()).count()
+    };
+    fields(worker_schema()) > fields(pipeline_schema())
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Fleet {
+    worker: Option<(WorkerSettings, Clusters)>,
+    pipelines: Vec<PipelineSettings>,
+    /// Where each name stands, and each group of a cluster.
+    names: BTreeMap<String, String>,
+    groups: BTreeMap<(String, String), String>,
+    problems: Vec<Problem>,
+}
+
+impl Fleet {
+    fn checked(self) -> Checked {
+        Checked {
+            pipelines: self.pipelines.into_iter().map(|pipeline| pipeline.name).collect(),
+            problems: Problems(self.problems),
+        }
+    }
+
+    fn take_any(&mut self, text: &Text, with_workers: bool) {
+        for document in &text.documents {
+            if with_workers && is_worker(document) {
+                self.take_worker_document(text, document);
+            } else {
+                self.take_pipeline(text, document);
+            }
+        }
+    }
+
+    fn take_worker(&mut self, file: &FilePath) -> Option<WorkerSettings> {
+        let (text, problems) = files::read(file);
+        self.problems.extend(problems);
+        let text = text?;
+        if text.documents.len() > 1 {
+            let message = format!("found {} documents, expected one: a worker's", text.documents.len());
+            self.problems
+                .push(files::problem(&text.name, Code::InvalidYaml, message));
+        }
+        let document = text.documents.first()?;
+        Some(self.take_worker_document(&text, document))
+    }
+
+    fn take_worker_document(&mut self, text: &Text, document: &Node) -> WorkerSettings {
+        let mut report = Report::new(&text.name, document);
+        let doc: WorkerDoc = read(document, worker_schema(), &mut report);
+        let (settings, clusters) = build::worker(&doc, &text.base, &mut report);
+        let mut pipelines = Vec::new();
+        for (n, pattern) in doc.pipelines.iter().enumerate() {
+            match files::matching(pattern, &text.base) {
+                Ok(files) => pipelines.extend(files),
+                Err(message) => report.value(&Path::of("pipelines").index(n), Code::InvalidValue, message),
+            }
+        }
+        self.problems.extend(report.into_problems());
+        self.worker = Some((settings.clone(), clusters));
+        let mut seen = Vec::new();
+        for file in pipelines {
+            if !seen.contains(&file) {
+                self.take_pipelines(&file);
+                seen.push(file);
+            }
+        }
+        settings
+    }
+
+    fn take_pipelines(&mut self, file: &FilePath) {
+        let (text, problems) = files::read(file);
+        self.problems.extend(problems);
+        if let Some(text) = text {
+            text.documents
+                .iter()
+                .for_each(|document| self.take_pipeline(&text, document));
+        }
+    }
+
+    fn take_pipeline(&mut self, text: &Text, document: &Node) {
+        let mut report = Report::new(&text.name, document);
+        let doc: PipelineDoc = read(document, pipeline_schema(), &mut report);
+        let anywhere = Arc::<AddressPolicy>::default();
+        let around = match &self.worker {
+            Some((worker, clusters)) => Surroundings {
+                worker: &worker.id,
+                clusters: Some(clusters),
+                policy: &worker.policy,
+                base: &text.base,
+            },
+            None => Surroundings {
+                worker: "check",
+                clusters: None,
+                policy: &anywhere,
+                base: &text.base,
+            },
+        };
+        let settings = build::pipeline(&doc, revision(document), &around, &mut report);
+        self.refuse_twins(&doc, document, &mut report);
+        if report.is_clean() {
+            self.pipelines.extend(settings);
+        }
+        self.problems.extend(report.into_problems());
+    }
+
+    /// A name and a group belong to one pipeline.
+    fn refuse_twins(&mut self, doc: &PipelineDoc, document: &Node, report: &mut Report<'_>) {
+        let (name, group) = (Path::of("name"), Path::of("source.group"));
+        if report.is_broken(&name) {
+            return;
+        }
+        let here = format!("{}:{}", report.file(), document.at.line);
+        if let Some(other) = self.names.get(&doc.name) {
+            let message = format!(
+                "another pipeline is called {}, in {other}; expected names that differ",
+                doc.name
+            );
+            report.between(&[&name], Code::Conflict, message);
+            return;
+        }
+        self.names.insert(doc.name.clone(), here.clone());
+        let its_group = doc
+            .source
+            .group
+            .clone()
+            .unwrap_or_else(|| format!("fnbridge-{}", doc.name));
+        let key = (doc.source.cluster.clone(), its_group);
+        if let Some(other) = self.groups.get(&key) {
+            let message = format!(
+                "the group {} belongs to the pipeline in {other}; expected one of its own",
+                key.1
+            );
+            report.between(&[&group, &Path::of("source.cluster")], Code::Conflict, message);
+            return;
+        }
+        self.groups.insert(key, here);
+    }
+}
+
+pub(super) fn read<T: DeserializeOwned + Default>(document: &Node, schema: &Value, report: &mut Report<'_>) -> T {
+    let value = conform(document, schema, report);
+    serde_json::from_value(value).unwrap_or_else(|error| {
+        // The schema and the type are one: this is a mistake of ours, and no reason to start.
+        report.value(
+            &Path::root(),
+            Code::InvalidValue,
+            format!("the document can't be read: {error}"),
+        );
+        T::default()
+    })
+}
+
+/// The start of the SHA-256 of a document's values: neither comments nor the order of fields change it.
+fn revision(document: &Node) -> String {
+    let mut value = document.to_value();
+    value.sort_all_objects();
+    let digest = Sha256::digest(value.to_string().as_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Gives each pipeline its part of what the worker may hold, and tells patterns the topics that they never name.
+fn share_out(mut pipelines: Vec<PipelineSettings>, worker: &WorkerSettings) -> Vec<PipelineSettings> {
+    const LEAST_BYTES: usize = 64 * 1024;
+    let wanted: usize = pipelines.iter().map(|pipeline| pipeline.task.in_flight_bytes).sum();
+    let dead_letters: Vec<(String, String)> = (pipelines.iter())
+        .map(|pipeline| {
+            (
+                pipeline.dead_letter.cluster.name.clone(),
+                pipeline.dead_letter.topic.clone(),
+            )
+        })
+        .collect();
+    let count = pipelines.len().max(1);
+    for pipeline in &mut pipelines {
+        if wanted > worker.in_flight_bytes {
+            let part = pipeline.task.in_flight_bytes as f64 / wanted as f64 * worker.in_flight_bytes as f64;
+            pipeline.task.in_flight_bytes = (part as usize).max(LEAST_BYTES);
+            pipeline.source.inbox_bytes = pipeline.source.inbox_bytes.min(pipeline.task.in_flight_bytes);
+        }
+        pipeline.source.prefetch_bytes = (worker.prefetch_bytes / count).max(LEAST_BYTES);
+        if let Topics::Pattern(_) = pipeline.source.topics {
+            let cluster = pipeline.source.cluster.name.clone();
+            let own = pipeline.sinks.iter().filter_map(|(_, sink)| match sink {
+                SinkSettings::Kafka(kafka) => Some((&kafka.cluster.name, &kafka.topic)),
+                SinkSettings::Http(_) | SinkSettings::Stdout => None,
+            });
+            let written = own.chain(dead_letters.iter().map(|(cluster, topic)| (cluster, topic)));
+            let never: Vec<String> = (written.filter(|(of, _)| **of == cluster))
+                .map(|(_, topic)| topic.clone())
+                .collect();
+            pipeline.source.never = never;
+        }
+    }
+    pipelines
+}

@@ -1,0 +1,263 @@
+//! Nothing is accepted and ignored: each field that the schemas know changes what is built, or is refused.
+
+use serde_json::{Value, json};
+
+use crate::config::document::{PipelineDoc, WorkerDoc};
+use crate::config::load::read;
+use crate::config::problem::{Code, Problem, Report};
+use crate::config::{build, pipeline_schema, worker_schema, yaml};
+
+/// All fields of both documents, such as `sinks[].kafka.topic`.
+pub(super) fn all_fields() -> Vec<String> {
+    let mut fields = leaves(pipeline_schema());
+    fields.extend(leaves(worker_schema()));
+    fields.into_iter().map(|(path, _)| path).collect()
+}
+
+#[test]
+fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
+    let base = json!({
+        "name": "a",
+        "source": {"topics": ["t"]},
+        "batch": {"max_records": 1},
+        "function": {"url": "http://127.0.0.1:1/"},
+        "sinks": [{"kafka": {"topic": "o"}}, {"http": {"url": "http://127.0.0.1:2/"}}],
+    });
+    let others = |path: &str| match path {
+        "name" => Some(json!("other")),
+        "source.cluster" | "sinks[].kafka.cluster" => Some(json!("second")),
+        "source.topics" => Some(json!(["other"])),
+        "source.topic_pattern" => Some(json!("o.*")),
+        "source.start" => Some(json!("latest")),
+        "function.url" | "sinks[].http.url" => Some(json!("http://127.0.0.1:9/")),
+        "dead_letter.max_redrives" => Some(json!(3)),
+        "sinks[].stdout" => Some(json!({})),
+        _ => None,
+    };
+    let prepare = |path: &str, document: &mut Value| match path {
+        "source.topic_pattern" => drop(document["source"].as_object_mut().unwrap().remove("topics")),
+        "sinks[].stdout" => drop(document["sinks"][0].as_object_mut().unwrap().remove("kafka")),
+        _ => {}
+    };
+    walk(pipeline_schema(), &base, &others, &prepare, &built_pipeline);
+}
+
+#[test]
+fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let security = json!({
+        "protocol": "sasl_ssl", "mechanism": "PLAIN", "username": "u", "password": "p", "ca": here, "certificate": here,
+        "key": here, "key_password": "k",
+    });
+    let base = json!({"clusters": {"x": {"bootstrap_servers": "a:1", "security": security}}});
+    let elsewhere = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock");
+    let others = |path: &str| match path {
+        "worker.id" => Some(json!("other")),
+        "listen" => Some(json!("127.0.0.1:1")),
+        "access" => Some(json!({"tokens": true})),
+        "clusters.x.bootstrap_servers" => Some(json!("b:2")),
+        "clusters.x.security.ca" | "clusters.x.security.certificate" | "clusters.x.security.key" => {
+            Some(json!(elsewhere))
+        }
+        "clusters.x.properties.x" => Some(json!({"linger.ms": 3})),
+        "telemetry.otlp_endpoint" => Some(json!("http://127.0.0.1:4318")),
+        "functions.allow" | "functions.deny" => Some(json!(["10.0.0.0/8"])),
+        "pipelines" => Some(json!(["other.yaml"])),
+        _ => None,
+    };
+    let prepare = |path: &str, document: &mut Value| {
+        if path == "clusters.x.security.protocol" {
+            document["clusters"]["x"]["security"] = json!({"protocol": "plaintext"});
+        }
+    };
+    walk(worker_schema(), &base, &others, &prepare, &built_worker);
+}
+
+type Built = Result<String, Vec<Problem>>;
+
+fn walk(
+    schema: &Value,
+    base: &Value,
+    others: &dyn Fn(&str) -> Option<Value>,
+    prepare: &dyn Fn(&str, &mut Value),
+    build: &dyn Fn(&Value) -> Built,
+) {
+    let before = build(base).unwrap();
+    let fields = leaves(schema);
+    assert!(fields.len() > 15, "{fields:?}");
+    for (path, field) in fields {
+        let values = others(&path).map_or_else(|| candidates(&field), |value| vec![value]);
+        assert!(!values.is_empty(), "{path}: there is no value to try");
+        let mut outcomes = Vec::new();
+        for value in values {
+            let mut document = base.clone();
+            prepare(&path, &mut document);
+            put(&mut document, &path, value.clone());
+            if document == *base {
+                continue;
+            }
+            outcomes.push(match build(&document) {
+                Ok(after) => after != before,
+                Err(problems) => problems.iter().any(|problem| problem.code == Code::NotSupportedYet),
+            });
+            // The value that is the default changes nothing, and each other one does something.
+            let is_default = value == field["default"] || (path == "worker.roles" && value == json!(["worker"]));
+            assert!(
+                is_default || outcomes.last() == Some(&true),
+                "{path}: {value}: {:?}",
+                build(&document)
+            );
+        }
+        assert!(outcomes.contains(&true), "{path}: no value changed anything");
+    }
+}
+
+fn built_pipeline(document: &Value) -> Built {
+    let text = document.to_string();
+    let root = yaml::read(&text).documents.remove(0);
+    let mut report = Report::new("f", &root);
+    let doc: PipelineDoc = read(&root, pipeline_schema(), &mut report);
+    let policy = std::sync::Arc::default();
+    let around = build::Surroundings {
+        worker: "w",
+        clusters: None,
+        policy: &policy,
+        base: std::path::Path::new(""),
+    };
+    let settings = build::pipeline(&doc, "r".to_owned(), &around, &mut report);
+    settings
+        .map(|settings| format!("{settings:?}"))
+        .ok_or_else(|| report.into_problems())
+}
+
+fn built_worker(document: &Value) -> Built {
+    let text = document.to_string();
+    let root = yaml::read(&text).documents.remove(0);
+    let mut report = Report::new("f", &root);
+    let mut doc: WorkerDoc = read(&root, worker_schema(), &mut report);
+    doc.worker.id.get_or_insert("w".to_owned());
+    let (settings, clusters) = build::worker(&doc, std::path::Path::new(""), &mut report);
+    let clients: Vec<String> = (clusters.values().flatten())
+        .map(|cluster| {
+            let config = cluster.client_config();
+            let mut properties: Vec<String> = config
+                .config_map()
+                .keys()
+                .map(|name| format!("{name}={:?}", config.get(name)))
+                .collect();
+            properties.sort();
+            properties.join("\n")
+        })
+        .collect();
+    if !report.is_clean() {
+        return Err(report.into_problems());
+    }
+    Ok(format!("{settings:?} {clients:?} {:?}", doc.pipelines))
+}
+
+/// Paths and schemas of everything that holds no further fields; `x` is a name in a mapping.
+fn leaves(schema: &Value) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    collect("", schema, &mut found);
+    found
+}
+
+fn collect(path: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
+    let inner = |schema: &Value| -> Option<Value> {
+        let branches = schema["anyOf"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![schema.clone()]);
+        let has_fields = |branch: &&Value| {
+            branch["properties"]
+                .as_object()
+                .is_some_and(|fields| !fields.is_empty())
+        };
+        branches.iter().find(has_fields).cloned()
+    };
+    let secret =
+        schema["x-fnbridge-form"] == "text, {env: NAME} or {file: PATH}" || schema.to_string().contains("\"env\":");
+    let is_text = secret && schema["properties"].is_null();
+    if let Some(object) = inner(schema).filter(|_| !is_text) {
+        for (name, field) in object["properties"].as_object().unwrap() {
+            let path = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            collect(&path, field, found);
+        }
+    } else if inner(&schema["items"]).is_some() {
+        collect(&format!("{path}[]"), &schema["items"], found);
+    } else if inner(&schema["additionalProperties"]).is_some() && schema["additionalProperties"]["anyOf"].is_null() {
+        collect(&format!("{path}.x"), &schema["additionalProperties"], found);
+    } else {
+        found.push((path.to_owned(), schema.clone()));
+    }
+}
+
+/// Values to try, from what the schema says.
+fn candidates(schema: &Value) -> Vec<Value> {
+    if let Some(values) = schema["enum"].as_array() {
+        return values.clone();
+    }
+    if let Some(variants) = schema["oneOf"].as_array() {
+        return variants
+            .iter()
+            .flat_map(|variant| {
+                variant["enum"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_else(|| vec![variant["const"].clone()])
+            })
+            .collect();
+    }
+    match schema["x-fnbridge-kind"].as_str() {
+        Some("size") => return vec![json!("3MiB"), json!(2_000_000)],
+        Some(_) => return vec![json!("7s")],
+        None => {}
+    }
+    if let Some(branches) = schema["anyOf"].as_array() {
+        return branches
+            .iter()
+            .filter(|branch| branch["type"] != "null")
+            .flat_map(candidates)
+            .collect();
+    }
+    let types = schema["type"]
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![schema["type"].clone()]);
+    match types.first().and_then(Value::as_str) {
+        Some("boolean") => vec![json!(true), json!(false)],
+        Some("integer" | "number") => vec![json!(7)],
+        Some("string") => vec![json!("other")],
+        Some("array") => candidates(&schema["items"])
+            .into_iter()
+            .map(|value| json!([value]))
+            .collect(),
+        Some("object") => {
+            let key = if schema["propertyNames"].is_object() {
+                "409"
+            } else {
+                "x"
+            };
+            let inner = candidates(&schema["additionalProperties"]);
+            inner.into_iter().map(|value| json!({key: value})).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Puts a value at a path. In the list of sinks, the element of that kind is meant.
+fn put(document: &mut Value, path: &str, value: Value) {
+    let mut at = document;
+    for key in path.split('.') {
+        let (key, is_list) = key.strip_suffix("[]").map_or((key, false), |key| (key, true));
+        at = &mut at[key];
+        if is_list {
+            at = &mut at[usize::from(path.contains(".http"))];
+        }
+    }
+    *at = value;
+}

@@ -1,0 +1,226 @@
+//! What is said of each mistake.
+
+use super::{LEAST, problems};
+
+/// The only problem of the least pipeline with these lines after it, in line 4 and on.
+fn with(lines: &str) -> String {
+    let mut problems = problems(&format!("{LEAST}{lines}"));
+    assert_eq!(problems.len(), 1, "{lines}: {problems:#?}");
+    problems.remove(0)
+}
+
+/// The only problem of a document.
+fn of(text: &str) -> String {
+    let mut problems = problems(text);
+    assert_eq!(problems.len(), 1, "{text}: {problems:#?}");
+    problems.remove(0)
+}
+
+#[test]
+fn wrong_types_say_what_would_be_right() {
+    assert_eq!(
+        with("sinks: {}"),
+        "4:8: sinks: found a mapping, expected a list [wrong_type]"
+    );
+    assert_eq!(
+        with("state: [x]"),
+        "4:8: state: found a list, expected running or paused [wrong_type]"
+    );
+    assert_eq!(
+        with("labels: {a: 1}"),
+        "4:13: labels.a: found 1, expected text; put it in quotes [wrong_type]"
+    );
+    assert_eq!(
+        with("batch: null"),
+        "4:8: batch: found null, expected a mapping [wrong_type]"
+    );
+    assert_eq!(
+        of("name: a\nsource: {topics: t}\nsinks: [stdout: {}]"),
+        r#"2:18: source.topics: found "t", expected a list; put it in [ ] [wrong_type]"#
+    );
+    assert_eq!(of("[1, 2]"), "1:1: found a list, expected a mapping [wrong_type]");
+}
+
+#[test]
+fn values_out_of_bounds_say_the_bounds() {
+    assert_eq!(
+        with("concurrency: {max_in_flight: 0}"),
+        "4:30: concurrency.max_in_flight: found 0, expected a whole number, from 1 to 4096 [invalid_value]"
+    );
+    assert_eq!(
+        with("batch: {linger: 1h}"),
+        r#"4:17: batch.linger: found "1h", expected a duration with its unit, such as 200ms, 30s or 15m, at most 5m [invalid_value]"#
+    );
+    assert_eq!(
+        with("ordering: keys"),
+        r#"4:11: ordering: found "keys", expected partition, key or none; did you mean key? [invalid_value]"#
+    );
+    assert_eq!(
+        with("responses: {'999': drop}"),
+        r#"4:13: responses.999: found "999", expected an HTTP status from 100 to 599 [invalid_value]"#
+    );
+}
+
+#[test]
+fn what_this_version_does_not_act_on_is_refused_by_name() {
+    let refused = [
+        ("filter: value.a > 0", "filter"),
+        ("delivery: exactly_once", "delivery"),
+        ("limits: {records_per_second: 10}", "limits.records_per_second"),
+        ("limits: {bytes_per_second: 1MiB}", "limits.bytes_per_second"),
+        ("limits: {weight: 2}", "limits.weight"),
+        ("dead_letter: {max_redrives: 3}", "dead_letter.max_redrives"),
+        ("tasks: 3", "tasks"),
+        ("placement: {labels: {zone: a}}", "placement.labels"),
+    ];
+    for (line, field) in refused {
+        let problem = with(line);
+        assert!(
+            problem.contains(&format!(": {field}: ")) && problem.ends_with("[not_supported_yet]"),
+            "{problem}"
+        );
+    }
+    assert_eq!(
+        of("name: a\nsource: {topics: [t], value: {format: avro}}\nsinks: [stdout: {}]"),
+        r#"2:39: source.value.format: found "avro", which this version does not act on; expected bytes, string or json, or the field left out [not_supported_yet]"#
+    );
+    let function = |more: &str| {
+        of(&format!(
+            "name: a\nsource: {{topics: [t]}}\nfunction: {{url: 'http://h/', {more}}}"
+        ))
+    };
+    assert!(function("contract: aws_lambda").contains("function.contract: found \"aws_lambda\", which"));
+    let auth = function("auth: {type: bearer, token: hunter2}");
+    assert!(
+        auth.contains("function.auth: found a mapping, which") && !auth.contains("hunter2"),
+        "{auth}"
+    );
+    assert!(function("headers: {x: {secret: s}}").ends_with("[not_supported_yet]"));
+}
+
+#[test]
+fn defaults_that_happen_anyway_may_be_written_out() {
+    let written = "filter: null\ntasks: null\ndelivery: at_least_once\nplacement: {labels: {}}\ndrain_timeout: null\n\
+                   limits: {records_per_second: null, bytes_per_second: null, weight: 1}\nretry: {max_age: null}\n";
+    assert_eq!(problems(&format!("{LEAST}{written}")), [""; 0]);
+    assert_eq!(
+        problems("worker: {id: null, roles: [worker], labels: {}}\naccess: null\n"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_pipeline_does_not_read_what_it_writes() {
+    let text = "name: a\nsource: {topics: [in, a.dead-letter, out]}\nsinks: [kafka: {topic: out}]";
+    assert_eq!(
+        problems(text),
+        [
+            "2:23: source.topics[1]: a.dead-letter is the pipeline's own dead-letter topic; expected another topic [conflict]",
+            "2:38: source.topics[2]: out is the pipeline's own output, by its sink kafka; expected another topic [conflict]",
+        ]
+    );
+    let elsewhere = "name: a\nsource: {topics: [t]}\nsinks: [kafka: {topic: t, cluster: other}]";
+    assert_eq!(problems(elsewhere), [""; 0]);
+}
+
+#[test]
+fn sources_name_topics_in_one_way() {
+    let source = |source: &str| of(&format!("name: a\nsource: {{{source}}}\nsinks: [stdout: {{}}]"));
+    assert_eq!(
+        source(""),
+        "2:9: source.topics: no topics; expected a list of names, or a topic_pattern beside it [missing_field]"
+    );
+    assert_eq!(
+        source("topics: [t], topic_pattern: t.*"),
+        "2:38: source.topic_pattern: stands beside source.topics; expected one of them [conflict]"
+    );
+    assert!(source("topic_pattern: 'a)(b'").contains("source.topic_pattern: this is no regular expression"));
+    assert!(source("topics: [a/b]").contains(r#"source.topics[0]: found "a/b", expected a topic's name"#));
+    assert!(source("topics: [t, t]").contains("source.topics[1]: t stands here a second time"));
+}
+
+#[test]
+fn a_sink_is_of_one_kind_and_has_a_name_of_its_own() {
+    assert_eq!(
+        with("sinks: [{name: x}]"),
+        "4:9: sinks[0]: no kind of sink; expected kafka, http or stdout [missing_field]"
+    );
+    assert_eq!(
+        with("sinks: [{kafka: {topic: o}, stdout: {}}]"),
+        "4:9: sinks[0]: 2 kinds of sink in one element; expected one, and an element for each [conflict]"
+    );
+    assert_eq!(
+        with("sinks: [{name: x, stdout: {}}, {name: x, kafka: {topic: o}}]"),
+        "4:39: sinks[1].name: another sink is called x; expected names that differ [conflict]"
+    );
+    assert_eq!(
+        problems(&format!("{LEAST}sinks:\n  - stdout:\n  - stdout: {{}}\n")),
+        [""; 0]
+    );
+}
+
+#[test]
+fn rules_between_fields_name_both() {
+    let raw = "name: a\nsource: {topics: [t]}\nfunction: {url: 'http://h/', contract: raw}\n";
+    assert_eq!(problems(raw), [""; 0]);
+    assert_eq!(
+        of(&format!("{raw}batch: {{max_records: 2}}")),
+        "4:22: batch.max_records: found 2, expected 1, as the contract raw takes one record a call [conflict]"
+    );
+    assert_eq!(
+        with("drain_timeout: 5m"),
+        "4:16: drain_timeout: a drain may take 300 s, expected less than 300 s, the max.poll.interval.ms of the cluster: after it, the group gives the partitions away [conflict]"
+    );
+    let slow = of("name: a\nsource: {topics: [t]}\nfunction: {url: 'http://h/', timeout: 5m}");
+    assert!(
+        slow.starts_with("3:39: function.timeout: a drain may take 305 s"),
+        "{slow}"
+    );
+    assert!(with("batch: {max_bytes: 64MiB}").contains("batch.max_bytes: a batch may have 64MiB"));
+    let nowhere = of("name: a\nsource: {topics: [t]}");
+    assert!(nowhere.contains("function: neither a function nor a sink"), "{nowhere}");
+}
+
+#[test]
+fn urls_are_checked_without_being_called() {
+    let url = |url: &str| of(&format!("name: a\nsource: {{topics: [t]}}\nfunction: {{url: '{url}'}}"));
+    assert!(url("ftp://h/").contains("function.url: the URL's scheme is ftp, expected http or https"));
+    assert!(url("http://169.254.169.254/latest").contains("which functions.deny lists"));
+    assert!(!url("http://u:hunter2@h/").contains("hunter2"));
+    assert!(url("not a url").contains("function.url: this is no URL"));
+}
+
+#[test]
+fn a_workers_mistakes_are_told_at_once() {
+    let text = "\
+listen: 0.0.0.0:80
+clusters:
+  default:
+    bootstrap_servers: kafka
+    security: {protocol: sasl_ssl, username: x, password: {env: FNBRIDGE_TEST_NOT_SET}}
+    properties: {acks: 1, no.such: 2}
+  plain:
+    bootstrap_servers: kafka:9092
+    security: {username: x}
+access: {tokens: true}
+store: sqlite://x
+functions: {deny: [nowhere]}
+";
+    let problems = problems(text);
+    let begins = [
+        "1:9: listen: found 0.0.0.0:80, expected a loopback address",
+        r#"4:24: clusters.default.bootstrap_servers: found "kafka", expected host:port"#,
+        "5:15: clusters.default.security.mechanism: missing, which this protocol needs",
+        "5:59: clusters.default.security.password: the environment variable FNBRIDGE_TEST_NOT_SET is not set",
+        "6:24: clusters.default.properties.acks: may not be set here",
+        r#"6:36: clusters.default.properties["no.such"]: "#,
+        "9:26: clusters.plain.security.username: this protocol does not use it",
+        "10:9: access: found a mapping, which this version does not act on",
+        "11:8: store: found",
+        r#"12:20: functions.deny[0]: found "nowhere", expected a network"#,
+    ];
+    assert_eq!(problems.len(), begins.len(), "{problems:#?}");
+    for (problem, begin) in problems.iter().zip(begins) {
+        assert!(problem.starts_with(begin), "{problem}");
+    }
+}
