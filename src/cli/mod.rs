@@ -3,6 +3,7 @@
 mod check;
 pub mod dev;
 mod schema;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::DevArgs),
+    Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
 }
@@ -32,14 +34,26 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Dev(args) => finish(on_runtime(dev::run(args))),
+        Command::Serve(args) => served(on_runtime(serve::run(args))),
         Command::Check(args) => args.run(),
         Command::Schema(args) => args.run(),
     }
 }
 
-fn on_runtime<T>(command: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+fn on_runtime<T, E: From<String>>(command: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no threads to run on: {error}"))?;
     runtime.block_on(command)
+}
+
+fn served(outcome: Result<(), serve::ServeError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(serve::ServeError::Failed(reason)) => finish(Err(reason)),
+        Err(serve::ServeError::Invalid(problems)) => {
+            eprintln!("{problems}");
+            ExitCode::from(INVALID)
+        }
+    }
 }
 
 fn finish(outcome: Result<(), String>) -> ExitCode {

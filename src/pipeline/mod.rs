@@ -74,6 +74,11 @@ impl Pipeline {
         self.picture.borrow().clone()
     }
 
+    /// What the pipeline looks like from now on.
+    pub fn watch(&self) -> watch::Receiver<Picture> {
+        self.picture.clone()
+    }
+
     /// Starts the drain; [`Pipeline::ended`] says when it is over.
     pub fn close(&self) {
         // A pipeline that has ended by itself needs no telling.
