@@ -104,7 +104,7 @@ impl Session {
         if seconds.passed(self.started.elapsed()) {
             let settled = self.model.all_settled();
             self.model.second(settled - seconds.settled);
-            if settled != seconds.settled || self.model.elapsed.as_secs() % 10 == 0 {
+            if settled != seconds.settled || self.model.elapsed.as_secs().is_multiple_of(10) {
                 self.screen.print(&view::second_line(&self.model))?;
             }
             seconds.settled = settled;
