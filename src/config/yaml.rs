@@ -338,7 +338,6 @@ mod tests {
             "2026-11-01T00:00:00Z",
             ".inf",
             "1.2.3",
-            "-",
             ""
         ]);
         assert_eq!(values(text), [expected]);
