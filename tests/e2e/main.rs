@@ -4,6 +4,7 @@
 //! never for time to pass. A broker that can't be had fails the test that needs it.
 
 mod crash;
+mod edge;
 mod flights;
 mod harness;
 mod mistakes;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         order::tests(),
         results::tests(),
         reading::tests(),
+        edge::tests(),
         poison::tests(),
         outage::tests(),
         crash::tests(),
