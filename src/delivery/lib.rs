@@ -9,6 +9,7 @@ mod concurrency;
 pub mod event;
 mod guard;
 pub mod identity;
+mod invariants;
 mod lane;
 pub mod memo;
 mod offsets;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Assignment, CommitEntry};
+use crate::invariants;
 use crate::lane::LaneRef;
-use crate::memo::{self, Memo, MemoBatch, MemoPart};
+use crate::memo::{Memo, MemoBatch, MemoPart};
 use crate::partition::{Partition, Seq, State};
 use crate::settings::{Ordering, TaskSettings};
 use crate::time::Moment;
@@ -230,7 +231,7 @@ impl Partition {
         let offset = self.committable();
         let memo = self.memo(settings).encode(offset);
         debug_assert!(
-            memo.len() <= memo::MAX_CHARS,
+            invariants::everything_is_bounded(&memo),
             "everything_is_bounded: a memo of {} characters",
             memo.len()
         );

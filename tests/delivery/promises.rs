@@ -2,25 +2,31 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::world::World;
+use fnbridge_delivery::settings::{OnExhausted, Ordering};
+use fnbridge_delivery::time::Millis;
+
 use crate::world::history::{History, number};
-use crate::world::plan::Plan;
+use crate::world::plan::{Faults, Plan, Shares};
+use crate::world::{Befell, World};
 
 /// Steps of one world before everything is healed.
 const STEPS: u64 = 1_500;
 
+/// Worlds for each promise.
+const WORLDS: u64 = 40;
+
 /// Seeds that once broke a promise.
 const SEEDS: &str = include_str!("seeds.txt");
 
-fn live_through(plan: Plan, history: History) -> u64 {
+fn live_through(plan: Plan, history: History) -> World {
     let mut world = World::new(plan, history);
     world.run(STEPS);
     world.settle();
-    world.steps
+    world
 }
 
 /// Runs a world; where a promise breaks, runs it again to tell how it came to that.
-fn try_world(plan: Plan) -> u64 {
+fn try_world(plan: Plan) -> World {
     let seed = plan.seed;
     let lived = catch_unwind(AssertUnwindSafe(|| live_through(plan.clone(), History::default())));
     lived.unwrap_or_else(|broken| {
@@ -30,6 +36,163 @@ fn try_world(plan: Plan) -> u64 {
         history.print();
         resume_unwind(broken)
     })
+}
+
+/// Worlds in which what a promise speaks of happens often. Says how often all of it happened.
+fn worlds(promise: u64, shape: impl Fn(&mut Plan)) -> Vec<World> {
+    let plans = (0..WORLDS).map(|nth| {
+        let mut plan = Plan::random(1_000_000 * promise + nth);
+        shape(&mut plan);
+        plan
+    });
+    plans.map(try_world).collect()
+}
+
+fn befell(worlds: &[World], count: impl Fn(&Befell) -> u64) -> u64 {
+    worlds.iter().map(|world| count(&world.befell)).sum()
+}
+
+/// A world in which nothing goes wrong by itself.
+fn calm(plan: &mut Plan) {
+    plan.faults = Faults::default();
+    plan.records = Shares::default();
+    plan.settings.truncate(1);
+    plan.settings[0].on_exhausted = OnExhausted::DeadLetter;
+    plan.settings[0].retry.max_age = None;
+    plan.settings[0].has_function = true;
+}
+
+#[test]
+fn nothing_is_lost() {
+    let worlds = worlds(1, |plan| {
+        (plan.faults.crash, plan.faults.fence, plan.faults.cut_short) = (0.02, 0.01, 0.2)
+    });
+    assert!(befell(&worlds, |b| b.crashes) > 500);
+}
+
+#[test]
+fn order() {
+    let worlds = worlds(2, |plan| {
+        let ordering = *[Ordering::Partition, Ordering::Key]
+            .get(plan.seed as usize % 2)
+            .unwrap_or(&Ordering::Key);
+        plan.settings.truncate(1);
+        plan.settings[0].ordering = ordering;
+        (plan.faults.crash, plan.faults.rebalance, plan.faults.flaky) = (0.01, 0.02, 0.2);
+        (plan.records.asked_again, plan.keys) = (0.1, 3);
+    });
+    assert!(befell(&worlds, |b| b.called_again) > 500);
+}
+
+#[test]
+fn one_poison_record_costs_one_record() {
+    let worlds = worlds(3, |plan| {
+        calm(plan);
+        plan.records.poison = 0.01;
+        plan.faults.rebalance = 0.005;
+        // Poison records next to each other are for the guard to tell from an outage.
+        plan.settings[0].guard.failed = 1_000;
+    });
+    let mut poisoned = 0;
+    for entry in worlds.iter().flat_map(|world| &world.logs).flat_map(|log| &log.entries) {
+        poisoned += u64::from(entry.fate.lettered);
+        assert!(
+            !entry.fate.lettered || entry.was_poison,
+            "{} is given up",
+            entry.record.id()
+        );
+    }
+    assert!(poisoned > 100);
+}
+
+#[test]
+fn a_function_that_is_down_is_not_poison() {
+    let worlds = worlds(4, |plan| {
+        calm(plan);
+        (plan.faults.outage, plan.faults.rebalance) = (0.05, 0.002);
+        plan.settings[0].guard.failed = 3;
+    });
+    let mut letters = 0;
+    for world in &worlds {
+        let most = 3 * (world.assignments + world.befell.outages);
+        assert!(
+            world.letters_of_failures <= most,
+            "{} dead letters",
+            world.letters_of_failures
+        );
+        let entries = || world.logs.iter().flat_map(|log| &log.entries);
+        letters += entries().filter(|entry| entry.fate.lettered).count();
+        assert!(entries().all(|entry| entry.fate.lettered || entry.fate.accepted));
+    }
+    assert!(letters > 0 && befell(&worlds, |b| b.called_again) > 100);
+}
+
+#[test]
+fn two_budgets() {
+    let worlds = worlds(5, |plan| {
+        calm(plan);
+        (plan.faults.sink_outage, plan.faults.cut_short) = (0.02, 0.3);
+    });
+    assert!(befell(&worlds, |b| b.sink_troubles) > 500);
+    let entries = || worlds.iter().flat_map(|world| &world.logs).flat_map(|log| &log.entries);
+    assert!(entries().all(|entry| entry.fate.calls <= 1 && !entry.fate.lettered));
+}
+
+#[test]
+fn a_dead_letter_that_cannot_be_written_is_not_committed() {
+    let worlds = worlds(6, |plan| {
+        (plan.faults.letter_outage, plan.records.given_up, plan.records.refused) = (0.05, 0.1, 0.05);
+    });
+    assert!(befell(&worlds, |b| b.letters_refused) > 500);
+}
+
+#[test]
+fn attempts_are_counted_across_hand_overs() {
+    let worlds = worlds(7, |plan| {
+        (plan.faults.flaky, plan.faults.rebalance, plan.faults.crash) = (0.5, 0.02, 0.01);
+        plan.settings
+            .iter_mut()
+            .for_each(|s| (s.retry.max_attempts, s.has_function) = (10, true));
+    });
+    assert!(befell(&worlds, |b| b.attempts_taken_over) > 100);
+}
+
+#[test]
+fn finished_work_is_not_redone() {
+    let worlds = worlds(8, |plan| {
+        plan.settings.iter_mut().for_each(|s| s.ordering = Ordering::None);
+        (plan.faults.rebalance, plan.faults.crash) = (0.02, 0.01);
+    });
+    assert!(befell(&worlds, |b| b.settled_before) > 1_000);
+}
+
+#[test]
+fn draining_is_bounded() {
+    let worlds = worlds(9, |plan| {
+        (plan.faults.rebalance, plan.faults.slow) = (0.05, 0.3);
+        plan.settings.iter_mut().for_each(|s| s.drain_timeout = Millis(1_000));
+    });
+    assert!(befell(&worlds, |b| b.drains) > 500 && befell(&worlds, |b| b.cut_off) > 50);
+    assert!(worlds.iter().map(|world| world.late_discarded).sum::<u64>() > 100);
+}
+
+#[test]
+fn everything_is_bounded() {
+    let worlds = worlds(10, |plan| {
+        plan.settings.iter_mut().for_each(|s| s.in_flight_bytes = 20_000);
+        (plan.faults.sink_outage, plan.faults.outage) = (0.02, 0.02);
+    });
+    assert!(befell(&worlds, |b| b.pauses) > 500);
+}
+
+#[test]
+fn identity_is_stable() {
+    let worlds = worlds(11, |plan| {
+        calm(plan);
+        (plan.faults.flaky, plan.faults.busy, plan.faults.rebalance) = (0.3, 0.3, 0.02);
+        plan.settings[0].batch.max_records = 30;
+    });
+    assert!(befell(&worlds, |b| b.called_again) > 500 && befell(&worlds, |b| b.drains) > 100);
 }
 
 /// What breaks in how many worlds, a line each: for whoever changes the core. `FNBRIDGE_SURVEY` says how many.
@@ -44,7 +207,7 @@ fn survey() {
     for seed in from..from + worlds {
         let plan = Plan::random(seed);
         match catch_unwind(AssertUnwindSafe(|| live_through(plan, History::default()))) {
-            Ok(lived) => steps += lived,
+            Ok(lived) => steps += lived.steps,
             Err(broken) => {
                 let said = broken.downcast_ref::<String>().cloned().unwrap_or_default();
                 let said = broken.downcast_ref::<&str>().map_or(said, |s| s.to_string());
@@ -72,7 +235,7 @@ fn any_world() {
     let (mut steps, wanted) = (0, number("FNBRIDGE_STEPS").unwrap_or(1_000_000));
     let mut seed = number("FNBRIDGE_FROM").unwrap_or(1);
     while steps < wanted {
-        steps += try_world(Plan::random(seed));
+        steps += try_world(Plan::random(seed)).steps;
         seed += 1;
     }
     eprintln!("{steps} steps in worlds up to seed {seed}");

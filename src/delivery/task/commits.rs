@@ -2,6 +2,7 @@
 
 use super::{COMMIT_INTERVAL, Task};
 use crate::event::{Assignment, CommitEntry, Effect, Notice};
+use crate::invariants;
 use crate::partition::Partition;
 use crate::time::Moment;
 
@@ -94,8 +95,10 @@ impl Partition {
     fn build_commit(&mut self, settings: &crate::settings::TaskSettings, now: Moment) -> CommitEntry {
         let entry = self.commit_entry(self.assignment, settings);
         debug_assert!(
-            entry.offset >= self.committed,
-            "nothing_is_lost: a committed offset never goes back"
+            invariants::nothing_is_lost(self),
+            "nothing_is_lost: {} at {}",
+            self.source,
+            entry.offset
         );
         self.commit.settled = false;
         self.commit.in_flight = Some((self.commit.version, entry.offset));

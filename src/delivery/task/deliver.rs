@@ -9,6 +9,7 @@ use super::Task;
 use crate::answer::{Disposition, Failure, Receipt, Stage};
 use crate::event::{Assignment, Effect, GuardKind, LetterFacts, Notice, Store, StoreId, StoreItem};
 use crate::guard::Guard;
+use crate::invariants;
 use crate::lane::LaneRef;
 use crate::partition::{Delivering, Partition, Seq, State};
 use crate::record::{Output, SinkId};
@@ -113,6 +114,11 @@ impl Task {
             return;
         };
         let Some(entry) = partition.entry_mut(seq) else { return };
+        debug_assert!(
+            invariants::two_budgets(entry),
+            "two_budgets: {} is answered twice",
+            entry.offset
+        );
         let weight_bytes = outputs.iter().map(Output::weight_bytes).sum();
         entry.state = State::Delivering(Box::new(Delivering {
             outputs: Arc::new(outputs),

@@ -4,6 +4,7 @@ use super::cut::Cut;
 use super::{OnWire, Task};
 use crate::answer::{Disposition, Failure};
 use crate::event::{Admission, Assignment, Call, CallId, Effect, GuardKind, Notice};
+use crate::invariants;
 use crate::partition::Seq;
 use crate::record::Output;
 use crate::settings::BatchSettings;
@@ -190,6 +191,11 @@ impl Task {
         let Some(part) = partition.works.get(&id).and_then(|work| work.parts.front()) else {
             return true;
         };
+        debug_assert!(
+            invariants::order(partition, part),
+            "order: {:?} is to be called",
+            part.seqs
+        );
         let weight_bytes = part.seqs.iter().map(weigh).sum::<usize>();
         if self.held_bytes + weight_bytes > self.settings.in_flight_bytes && !self.calls.is_empty() {
             return false;
@@ -208,7 +214,7 @@ impl Task {
         let mut retry = false;
         if let Some(work) = partition.works.get_mut(&id) {
             retry = work.remembered;
-            debug_assert!(work.call.is_none(), "a lane has one call at a time");
+            debug_assert!(work.call.is_none(), "order: a lane has one call at a time");
             work.call = Some(call);
         }
         partition.in_flight += count;

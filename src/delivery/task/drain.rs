@@ -2,6 +2,7 @@
 
 use super::Task;
 use crate::event::{Assignment, CallId, Effect, Notice};
+use crate::invariants;
 use crate::partition::{Drain, drain_took};
 use crate::time::Moment;
 
@@ -44,6 +45,11 @@ impl Task {
         self.sinks.forget(assignment);
         self.letters.forget(assignment);
         if let Some(partition) = self.partitions.remove(&assignment) {
+            debug_assert!(
+                invariants::bytes_are_counted(&partition),
+                "everything_is_bounded: {}",
+                partition.source
+            );
             self.draining -= usize::from(partition.drain.is_some());
             self.held_bytes -= partition.held_bytes;
         }

@@ -185,8 +185,9 @@ impl Task {
         self.commit(now);
         self.report_settled();
         debug_assert!(
-            self.calls.len() <= self.settings.max_in_flight,
-            "everything_is_bounded: calls"
+            self.is_within_bounds(),
+            "everything_is_bounded: {} bytes",
+            self.held_bytes
         );
     }
 
@@ -230,6 +231,16 @@ impl Task {
     /// Nothing is assigned, nothing is on the wire.
     pub fn is_idle(&self) -> bool {
         self.partitions.is_empty() && self.calls.is_empty() && !self.commit_in_flight
+    }
+
+    /// Calls are within their limit, and bytes are counted once.
+    fn is_within_bounds(&self) -> bool {
+        let requests: usize = self.calls.values().map(|call| call.weight_bytes).sum();
+        let held: usize = self.partitions.values().map(|partition| partition.held_bytes).sum();
+        let retries = self.calls.values().filter(|call| call.retry).count();
+        self.calls.len() <= self.settings.max_in_flight
+            && requests + held == self.held_bytes
+            && retries == self.retries_on_wire
     }
 
     fn wants_to_call(&self) -> bool {

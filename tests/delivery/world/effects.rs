@@ -73,6 +73,7 @@ impl World {
             Effect::WriteLetter(letter) => self.write_letter(worker, letter),
             Effect::Commit(entries) => self.commit(worker, entries),
             Effect::Pause(assignment) => {
+                self.befell.pauses += 1;
                 if let Some(held) = self.workers[worker].held.get_mut(&assignment) {
                     held.paused = true;
                     // There is no room to wait for the rest of old batches: they are made without it.
@@ -124,6 +125,9 @@ impl World {
         invariants::order(log, held, &call, ordering);
         invariants::identity_is_stable(held, &call);
         invariants::attempts_are_counted_across_hand_overs(log, &call, w);
+        self.befell.called_again += u64::from(call.attempt > 1);
+        let first = !held.accepted.contains(&call.records[0].offset) && call.attempt > 1;
+        self.befell.attempts_taken_over += u64::from(first && held.calls == 0);
         self.origins += 1;
         let origin = |offset: &i64| held.batches.get(offset).map(|batch| batch.origin);
         let batch = Rc::new(Batch {
@@ -134,6 +138,7 @@ impl World {
         let log = &mut self.logs[partition];
         let w = &mut self.workers[worker];
         if let Some(held) = w.held.get_mut(&call.assignment) {
+            held.calls += 1;
             for record in &call.records {
                 let entry = log.entry_mut(record.offset);
                 entry.fate.calls += 1;

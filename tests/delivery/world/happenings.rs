@@ -194,6 +194,7 @@ impl World {
             SinkHealth::Well => self.rng.below(store.items.len() as u64 + 1) as usize,
             SinkHealth::Away | SinkHealth::Blocked => 0,
         };
+        self.befell.sink_troubles += u64::from(cut < store.items.len());
         let receipts = self.store_items(Some((worker, &owners)), &store, cut);
         self.give(worker, Event::Stored { store: id, receipts });
     }
@@ -293,6 +294,7 @@ impl World {
             return;
         };
         if !self.letters_well {
+            self.befell.letters_refused += 1;
             let receipt = Receipt::Away(Failure::of("no leader"));
             return self.give(worker, Event::LetterWritten { letter: id, receipt });
         }

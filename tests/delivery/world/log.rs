@@ -56,6 +56,8 @@ pub struct Entry {
     pub record: Arc<Record>,
     pub key: Option<u64>,
     pub kind: Kind,
+    /// It was poison, before everything was healed.
+    pub was_poison: bool,
     pub admission: Admission,
     pub fate: Fate,
     /// The sinks that each result is for.
@@ -137,6 +139,7 @@ impl Log {
         self.entries.push(Entry {
             record: Arc::new(record),
             key,
+            was_poison: kind == Kind::Poison,
             kind,
             admission,
             fate: Fate::default(),

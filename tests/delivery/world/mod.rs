@@ -99,6 +99,21 @@ enum SinkHealth {
     Blocked,
 }
 
+/// How often something happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Befell {
+    pub crashes: u64,
+    pub outages: u64,
+    pub drains: u64,
+    pub cut_off: u64,
+    pub sink_troubles: u64,
+    pub letters_refused: u64,
+    pub called_again: u64,
+    pub settled_before: u64,
+    pub attempts_taken_over: u64,
+    pub pauses: u64,
+}
+
 pub struct World {
     pub plan: Plan,
     rng: Rng,
@@ -123,6 +138,8 @@ pub struct World {
     /// Assignments that were handed out.
     pub assignments: u64,
     pub late_discarded: u64,
+    /// What befell it, so that a test can tell that it was tested.
+    pub befell: Befell,
     history: History,
 }
 
@@ -148,6 +165,7 @@ impl World {
             letters_of_failures: 0,
             assignments: 0,
             late_discarded: 0,
+            befell: Befell::default(),
             history,
             plan,
         };
@@ -193,6 +211,7 @@ impl World {
         }
         if self.rng.chance(faults.outage) {
             self.function = *self.rng.pick(&ILL);
+            self.befell.outages += 1;
             self.history_now(|| "the function is ill".into());
             self.later(120_000, Happening::FunctionBack);
         }

@@ -63,6 +63,7 @@ impl World {
         let Some(deadline) = held.deadline else {
             panic!("draining_is_bounded: {assignment:?} is released, and was not revoked");
         };
+        self.befell.drains += 1;
         let named = w.commit.iter().flatten().any(|entry| entry.assignment == assignment);
         promise!(!named, commits, "{assignment:?} is let go with a commit in flight");
         promise!(
@@ -124,6 +125,7 @@ impl World {
             .as_ref()
             .is_some_and(|memo| memo.ordering == Some(w.settings.ordering));
         let held = Held::new(partition, committed.offset, memo.as_ref(), same, &mut self.origins);
+        self.befell.settled_before += held.settled_before.len() as u64;
         w.held.insert(assignment, held);
         w.given_up_in_a_row = 0;
         let source = self.logs[partition].source.clone();
@@ -150,6 +152,7 @@ impl World {
     pub(super) fn crash(&mut self, worker: usize) {
         self.history_now(|| format!("worker {worker} dies"));
         self.workers[worker].life = Life::Dead;
+        self.befell.crashes += 1;
         let stores: BTreeMap<_, _> = std::mem::take(&mut self.workers[worker].stores).into_iter().collect();
         for (store, _) in stores.into_values() {
             self.later(2_000, Happening::Ghost { store });
@@ -213,9 +216,7 @@ impl World {
     /// The worker's producers are closed with what is in them; what they still say comes late, or never.
     pub(super) fn recycle(&mut self, worker: usize) {
         let stores: BTreeMap<_, _> = std::mem::take(&mut self.workers[worker].stores).into_iter().collect();
-        for held in self.workers[worker].held.values_mut() {
-            held.recycled = true;
-        }
+        self.befell.cut_off += 1;
         for (id, (store, _)) in stores {
             let through = self.rng.below(store.items.len() as u64 + 1) as usize;
             let receipts = self.store_items(None, &store, through);

@@ -96,7 +96,8 @@ pub struct Held {
     pub stored: BTreeSet<(u16, i64, usize)>,
     pub asked: i64,
     pub last_commit_refused: bool,
-    pub recycled: bool,
+    /// Calls in this assignment.
+    pub calls: u64,
 }
 
 impl Worker {
@@ -162,7 +163,7 @@ impl Held {
             stored: BTreeSet::new(),
             asked: position,
             last_commit_refused: false,
-            recycled: false,
+            calls: 0,
         }
     }
 
