@@ -251,6 +251,7 @@ impl Task {
         };
         while let Some((_, assignment)) = self.schedule.fresh.first().copied() {
             let cut = self.cut(assignment, limits, now);
+            let passed = !cut.seqs.is_empty();
             for seq in cut.seqs {
                 let Some(partition) = self.partitions.get_mut(&assignment) else {
                     break;
@@ -259,6 +260,9 @@ impl Task {
                 let Some(record) = partition.record(seq) else { continue };
                 let outputs = vec![Output::pass_through(record)];
                 self.deliver(assignment, seq, outputs);
+            }
+            if passed {
+                self.reset_refused_guard(now);
             }
         }
     }

@@ -92,7 +92,7 @@ impl Task {
         let Some(part) = self.work_mut(assignment, id).and_then(|work| work.parts.pop_front()) else {
             return;
         };
-        self.guards.failed.count();
+        self.count_given_up();
         self.exhausted(
             assignment,
             part.seqs[0],
@@ -116,9 +116,16 @@ impl Task {
                 if let Some(part) = self.first_part(assignment, id) {
                     part.seqs.retain(|other| *other != seq);
                 }
-                self.guards.failed.count();
+                self.count_given_up();
                 self.exhausted(assignment, seq, failure.clone(), attempts, first, now);
             }
+        }
+    }
+
+    /// A record is given up for failed attempts. One that blocks its lane is not given up.
+    fn count_given_up(&mut self) {
+        if self.settings.on_exhausted == OnExhausted::DeadLetter {
+            self.guards.failed.count();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use fnbridge_delivery::answer::{Answer, Receipt, Stage, Verdict};
 use fnbridge_delivery::event::{Admission, GuardKind, Notice};
-use fnbridge_delivery::settings::Ordering;
+use fnbridge_delivery::settings::{OnExhausted, Ordering};
 
 use crate::script::{Script, arrival, failure, nothing, retry};
 
@@ -148,4 +148,34 @@ fn results_that_a_sink_refuses_block_after_so_many_in_a_row() {
     script.sinks_answer = true;
     script.run(|_| Some(Answer::Verdicts(vec![nothing()])));
     assert_eq!(script.stored[0], [2, 3, 4]);
+}
+
+#[test]
+fn without_a_function_a_record_that_passes_counts_too() {
+    let mut script = Script::with(|s| (s.guard.refused, s.has_function) = (2, false));
+    let assignment = script.assign(0);
+    for offset in 0..20 {
+        let mut record = arrival(0, offset, None);
+        if offset % 2 == 0 {
+            record.admission = Admission::Refused {
+                stage: Stage::Convert,
+                reason: "not JSON".into(),
+            };
+        }
+        script.arrivals(assignment, vec![record]);
+    }
+    assert_eq!((script.lettered.len(), script.stored[0].len()), (10, 10));
+}
+
+#[test]
+fn lanes_that_block_are_not_given_up_and_trip_no_guard() {
+    let mut script = Script::with(|s| {
+        (s.ordering, s.batch.max_records, s.on_exhausted) = (Ordering::Key, 1, OnExhausted::Block);
+        s.retry.max_attempts = 1;
+    });
+    let assignment = script.assign(0);
+    script.arrive_keyed(assignment, &[(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "e")]);
+    let calls = script.run(|offsets| (offsets[0] < 4).then(|| Answer::Failed(failure(500))));
+    assert_eq!((calls, tripped(&script, GuardKind::Failed)), (5, 0));
+    assert_eq!((script.stored[0].clone(), script.lettered.clone()), (vec![4], vec![]));
 }
