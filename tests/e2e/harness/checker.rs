@@ -1,6 +1,6 @@
 //! What promise 1 and 2 say of an output topic: nothing lost, order of first occurrences.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::topics::Entry;
 
@@ -16,34 +16,38 @@ pub struct Found {
     pub again: usize,
 }
 
-/// Checks that the results of each source partition are there, in the order of first occurrences and without a gap, one
-/// a record, for the offsets that `expected` lists in order. `read` is in the order in which each output partition holds it.
+/// Checks that there is one result for each offset that `expected` lists for a source partition and none for any other,
+/// and that each output partition holds those of a source partition in the order of first occurrences. `read` is in the
+/// order in which each output partition holds it.
 ///
 /// # Panics
 /// If one is missing, unexpected or out of order.
 pub fn check_partitions(read: &[Entry], expected: &BTreeMap<i32, Vec<i64>>) -> Found {
     let mut seen: HashSet<&str> = HashSet::new();
-    let mut firsts: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
-    for entry in read {
-        let source = entry.header_text(SOURCE);
-        if seen.insert(source) {
-            let (partition, offset) = place(source);
-            firsts.entry(partition).or_default().push(offset);
-        }
+    let mut firsts: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
+    let mut last: BTreeMap<(i32, Option<i32>), i64> = BTreeMap::new();
+    for entry in read.iter().filter(|entry| seen.insert(entry.header_text(SOURCE))) {
+        let (partition, offset) = place_of(entry);
+        firsts.entry(partition).or_default().insert(offset);
+        let before = last.insert((partition, entry.partition), offset);
+        assert!(
+            before.is_none_or(|before| before < offset),
+            "source partition {partition} in output partition {:?}: offset {offset} stands behind {before:?}",
+            entry.partition
+        );
     }
     for (partition, offsets) in expected {
-        let found = firsts.remove(partition).unwrap_or_default();
-        if let Some(at) = (0..offsets.len().max(found.len())).find(|&i| offsets.get(i) != found.get(i)) {
-            panic!(
-                "results of source partition {partition}: {} expected, {} found; the first that differs is number {at}: \
-                 expected offset {:?}, found {:?}, after {:?}",
-                offsets.len(),
-                found.len(),
-                offsets.get(at),
-                found.get(at),
-                &found[at.saturating_sub(5)..at.min(found.len())]
-            );
-        }
+        let (found, offsets) = (
+            firsts.remove(partition).unwrap_or_default(),
+            offsets.iter().copied().collect(),
+        );
+        let missing: Vec<&i64> = found.symmetric_difference(&offsets).take(20).collect();
+        assert!(
+            missing.is_empty(),
+            "results of source partition {partition}: {} expected, {} found; missing or unexpected: {missing:?}…",
+            offsets.len(),
+            found.len()
+        );
     }
     assert!(
         firsts.is_empty(),
