@@ -86,7 +86,7 @@ impl Inner {
     async fn store(&self, store: &Store) -> Vec<Receipt> {
         let results = request::results(store);
         let mut receipts = vec![Receipt::Stored; store.items.len()];
-        let mut waiting = Vec::from([0..results.len()]);
+        let mut waiting: Vec<_> = std::iter::once(0..results.len()).collect();
         while let Some(range) = waiting.pop().filter(|range| !range.is_empty()) {
             match self.send(&results[range.clone()]).await {
                 Meaning::Stored => {}
