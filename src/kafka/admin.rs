@@ -12,7 +12,8 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
 use super::cluster::ClusterSettings;
 use super::embedded;
-use super::error::{KafkaError, Kind, Resource, Right};
+use super::error::{KafkaError, Kind, Resource, Right, without_times};
+use super::native::RawQueue;
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,8 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A client for questions. Cloning is cheap; the methods wait on threads of their own, not on the caller's.
 #[derive(Clone)]
 pub struct Admin {
-    client: Arc<AdminClient<Quiet>>,
+    inner: Arc<Inner>,
     cluster: Arc<ClusterSettings>,
+}
+
+struct Inner {
+    /// First, for it has to go before its client. Nobody else reads what the client says of its connections.
+    errors: RawQueue,
+    client: AdminClient<Quiet>,
 }
 
 /// A topic that exists.
@@ -81,7 +88,11 @@ impl Admin {
             KafkaError::from_client(&e, &doing, None)
         })?;
         Ok(Admin {
-            client: Arc::new(client),
+            // SAFETY: it is dropped before the client.
+            inner: Arc::new(Inner {
+                errors: unsafe { RawQueue::of_main(client.inner().native_ptr()) },
+                client,
+            }),
             cluster,
         })
     }
@@ -106,10 +117,10 @@ impl Admin {
         let doing = format!("see the settings of topic `{topic}`");
         let needs = || Some(Right::DescribeTopic(topic.to_owned()));
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-        let answers = (self.client)
+        let answers = (self.inner.client)
             .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
             .await
-            .map_err(|e| KafkaError::from_client(&e, &doing, needs()))?;
+            .map_err(|e| self.explain(KafkaError::from_client(&e, &doing, needs())))?;
         let resource = match answers.into_iter().next() {
             Some(Ok(resource)) => resource,
             Some(Err(code)) => return Err(KafkaError::from_code(code, &doing, needs())),
@@ -167,8 +178,8 @@ impl Admin {
         let options = (AdminOptions::new().request_timeout(Some(PATIENCE)))
             .operation_timeout(Some(PATIENCE))
             .validate_only(plan.dry_run);
-        let answers = (self.client.create_topics([&topic], &options).await)
-            .map_err(|e| KafkaError::from_client(&e, &doing, needs()))?;
+        let answers = (self.inner.client.create_topics([&topic], &options).await)
+            .map_err(|e| self.explain(KafkaError::from_client(&e, &doing, needs())))?;
         match answers.into_iter().next() {
             Some(Ok(_)) => Ok(true),
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
@@ -207,14 +218,37 @@ impl Admin {
         &self,
         ask: impl FnOnce(&Client<Quiet>) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, KafkaError> {
-        let client = Arc::clone(&self.client);
-        let cluster = self.cluster.name.clone();
-        (tokio::task::spawn_blocking(move || ask(client.inner())).await).unwrap_or_else(|e| {
-            Err(KafkaError::new(
-                Kind::Other,
-                format!("cluster `{cluster}` was not asked: {e}"),
-            ))
-        })
+        let inner = Arc::clone(&self.inner);
+        let answer = tokio::task::spawn_blocking(move || ask(inner.client.inner())).await;
+        let name = &self.cluster.name;
+        let answer = answer.unwrap_or_else(|e| {
+            let text = format!("cluster `{name}` was not asked: {e}");
+            Err(KafkaError::new(Kind::Other, text))
+        });
+        answer.map_err(|error| self.explain(error))
+    }
+
+    /// A question that nobody answers does not say why; the client's connections have said it meanwhile.
+    fn explain(&self, error: KafkaError) -> KafkaError {
+        let (name, servers) = (&self.cluster.name, &self.cluster.bootstrap_servers);
+        let mut away = None;
+        while let Some(event) = self.inner.errors.poll(Duration::ZERO) {
+            let reason = event.reason();
+            let reason = without_times(&reason);
+            match Kind::of(event.code()) {
+                _ if error.kind != Kind::Away => {}
+                Kind::Unauthenticated => {
+                    let text = format!("cluster `{name}` does not accept user and password: {reason}");
+                    return KafkaError::new(Kind::Unauthenticated, text);
+                }
+                Kind::Away if event.code() != Code::AllBrokersDown => {
+                    let text = format!("cluster `{name}` ({servers}) does not answer: {reason}");
+                    away = Some(KafkaError::new(Kind::Away, text));
+                }
+                _ => {}
+            }
+        }
+        away.unwrap_or(error)
     }
 }
 

@@ -222,6 +222,11 @@ pub(crate) fn said(code: Code) -> String {
     format!("{bare} ({name})")
 }
 
+/// What the client says of a failed connection, without how long this one took.
+pub(crate) fn without_times(reason: &str) -> &str {
+    reason.split_once(" (after ").map_or(reason, |(what, _)| what)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

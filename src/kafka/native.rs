@@ -28,8 +28,8 @@ impl RawQueue {
 
     /// # Safety
     /// `client` is alive, and outlives the queue.
-    pub(super) unsafe fn of_producer(client: *mut sys::rd_kafka_t) -> RawQueue {
-        // SAFETY: the caller's promise; a client always has a main queue.
+    pub(super) unsafe fn of_main(client: *mut sys::rd_kafka_t) -> RawQueue {
+        // SAFETY: the caller's promise; every client has a main queue.
         RawQueue(unsafe { sys::rd_kafka_queue_get_main(client) })
     }
 

@@ -26,7 +26,7 @@ impl Reports {
     /// `client` is a producer that is alive, whose records all carry a [`Place`], and which outlives the queue.
     pub(super) unsafe fn of(client: *mut sys::rd_kafka_t) -> Reports {
         // SAFETY: the caller's promise.
-        Reports(unsafe { RawQueue::of_producer(client) })
+        Reports(unsafe { RawQueue::of_main(client) })
     }
 
     /// Hands out what is there, waiting for it at most so long. One thread at a time.

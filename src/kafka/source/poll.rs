@@ -17,10 +17,10 @@ use super::inbox::Inbox;
 use super::native::{Place, Polled, Queue};
 use super::routes::Routes;
 use super::scout::{Finding, Job, Scout};
-use super::trouble::{Troubles, of_error, of_event, without_times};
+use super::trouble::{Troubles, of_error, of_event};
 use super::{Client, Line, Quiet};
 use crate::delivery::event::{Assignment, CommitEntry};
-use crate::kafka::error::{KafkaError, Kind};
+use crate::kafka::error::{KafkaError, Kind, without_times};
 
 /// How long a poll waits for records. Commands wake it.
 const PATIENCE: Duration = Duration::from_secs(2);

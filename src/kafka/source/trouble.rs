@@ -52,11 +52,6 @@ impl Troubles {
     }
 }
 
-/// What the client says of a failed connection, without how long this one took.
-pub(super) fn without_times(reason: &str) -> &str {
-    reason.split_once(" (after ").map_or(reason, |(what, _)| what)
-}
-
 /// The trouble that an error of the cluster is.
 pub(super) fn of_error(error: &KafkaError) -> Trouble {
     let kind = match error.kind {
