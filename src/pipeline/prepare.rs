@@ -121,7 +121,7 @@ async fn find_topic(
     match create_topic(&admin, &sink.topic, &pipeline.dead_letter.sources).await {
         Ok(true) => telemetry.topic_created(&sink.topic),
         Ok(false) => {}
-        Err(error) if error.kind == Kind::Away => return Err(error.to_string()),
+        Err(error) if matches!(error.kind, Kind::Away | Kind::Unauthenticated) => return Err(error.to_string()),
         Err(error) => telemetry.pipeline_warned(&error.to_string()),
     }
     if let Ok(config) = admin.topic_config(&sink.topic).await {
