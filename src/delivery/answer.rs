@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::event::AttemptOutcome;
 use crate::record::Output;
 use crate::time::Millis;
 
@@ -58,6 +59,25 @@ pub enum Answer {
     DeliverNothing,
     /// `responses: block`: the lanes of the batch stop until an operator acts.
     Block(Failure),
+}
+
+impl Answer {
+    /// The outcome that it counts as, and the failure that it tells of.
+    pub fn came_to(&self) -> (AttemptOutcome, Option<&Failure>) {
+        match self {
+            Answer::Verdicts(_) => (AttemptOutcome::Success, None),
+            Answer::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
+            Answer::Refused(failure) => (AttemptOutcome::Refused, Some(failure)),
+            Answer::TooLarge(failure) => (AttemptOutcome::TooLarge, Some(failure)),
+            Answer::Busy { failure, .. } => (AttemptOutcome::Busy, Some(failure)),
+            Answer::Misregistered(failure) => (AttemptOutcome::Misregistered, Some(failure)),
+            Answer::Away(failure) => (AttemptOutcome::Away, Some(failure)),
+            Answer::Drop(failure) | Answer::DeadLetter(failure) | Answer::Block(failure) => {
+                (AttemptOutcome::Overridden, Some(failure))
+            }
+            Answer::DeliverNothing => (AttemptOutcome::Overridden, None),
+        }
+    }
 }
 
 /// What the function says of one record.

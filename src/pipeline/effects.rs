@@ -8,8 +8,6 @@ use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-type OnTheirWay = FuturesUnordered<BoxFuture<'static, Done>>;
-
 use super::PipelineSettings;
 use super::prepare::{Found, Prepared, open_outputs};
 use crate::deadletter::Writer;
@@ -19,6 +17,8 @@ use crate::function::Function;
 use crate::http::AnswerPool;
 use crate::sink::Sink;
 use crate::telemetry::{AttemptSpan, PipelineTelemetry};
+
+type OnTheirWay = FuturesUnordered<BoxFuture<'static, Done>>;
 
 /// What came to its end. `Gone`: it was cut off, and nobody waits for it.
 pub(super) enum Done {
@@ -127,10 +127,15 @@ impl Hands {
     }
 
     pub(super) fn write_letter(&mut self, letter: &Letter) {
-        let id = letter.id;
+        let (id, started) = (letter.id, Instant::now());
         let receipt = self.letters.write(letter);
-        self.outward
-            .push(async move { Done::Written(id, receipt.await) }.boxed());
+        let telemetry = self.telemetry.clone();
+        let written = async move {
+            let receipt = receipt.await;
+            telemetry.letter_answered(started.elapsed());
+            Done::Written(id, receipt)
+        };
+        self.outward.push(written.boxed());
     }
 
     /// Ends what is on its way to the sinks, and opens them anew. What the task still owns, it asks for again.

@@ -26,7 +26,7 @@ pub(super) struct Model {
     pub(super) feeding: Feeding,
     /// What the pipeline's task looks like.
     pub(super) task: View,
-    /// Records of this session by what became of them.
+    /// Records since the start, by what became of them.
     pub(super) settled: BTreeMap<String, u64>,
     /// Calls by what they came to.
     pub(super) attempts: BTreeMap<String, u64>,

@@ -3,7 +3,7 @@
 use super::failures::Decided;
 use super::{OnWire, Task};
 use crate::answer::{Answer, Failure, Verdict};
-use crate::event::{AttemptOutcome, CallId, Notice};
+use crate::event::{CallId, Notice};
 use crate::retry;
 use crate::time::{Dice, Moment, Now};
 
@@ -16,7 +16,7 @@ impl Task {
         let (assignment, work) = (call.assignment, call.work);
         self.notice(Notice::Attempt {
             assignment,
-            outcome: outcome(&answer),
+            outcome: answer.came_to().0,
             records: call.records,
         });
         match answer {
@@ -124,21 +124,6 @@ impl Task {
             self.notice(Notice::BreakerOpened {
                 failure: failure.clone(),
             });
-        }
-    }
-}
-
-fn outcome(answer: &Answer) -> AttemptOutcome {
-    match answer {
-        Answer::Verdicts(_) => AttemptOutcome::Success,
-        Answer::Failed(_) => AttemptOutcome::Failed,
-        Answer::Refused(_) => AttemptOutcome::Refused,
-        Answer::TooLarge(_) => AttemptOutcome::TooLarge,
-        Answer::Busy { .. } => AttemptOutcome::Busy,
-        Answer::Misregistered(_) => AttemptOutcome::Misregistered,
-        Answer::Away(_) => AttemptOutcome::Away,
-        Answer::Drop(_) | Answer::DeadLetter(_) | Answer::DeliverNothing | Answer::Block(_) => {
-            AttemptOutcome::Overridden
         }
     }
 }

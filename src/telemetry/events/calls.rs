@@ -6,7 +6,7 @@ use tracing::{debug, trace, warn};
 
 use super::More;
 use crate::delivery::answer::{Answer, Failure, Receipt};
-use crate::delivery::event::{AttemptOutcome, Call};
+use crate::delivery::event::Call;
 use crate::delivery::record::SinkId;
 use crate::telemetry::metrics::state::{OUTCOMES, RECEIPTS, place};
 use crate::telemetry::{AttemptSpan, PipelineTelemetry};
@@ -24,7 +24,7 @@ impl PipelineTelemetry {
 
     /// A call ended. The task counts it, once it has looked at the answer.
     pub fn attempt_ended(&self, span: AttemptSpan, answer: &Answer) {
-        let (outcome, failure) = came_to(answer);
+        let (outcome, failure) = answer.came_to();
         let took = span.elapsed();
         self.state.calls[place(&OUTCOMES, &outcome)].observe(took);
         let status = failure.and_then(|failure| failure.status);
@@ -61,22 +61,6 @@ impl PipelineTelemetry {
     /// The dead-letter topic answered.
     pub fn letter_answered(&self, took: Duration) {
         self.state.letters.observe(took);
-    }
-}
-
-fn came_to(answer: &Answer) -> (AttemptOutcome, Option<&Failure>) {
-    match answer {
-        Answer::Verdicts(_) => (AttemptOutcome::Success, None),
-        Answer::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
-        Answer::Refused(failure) => (AttemptOutcome::Refused, Some(failure)),
-        Answer::TooLarge(failure) => (AttemptOutcome::TooLarge, Some(failure)),
-        Answer::Busy { failure, .. } => (AttemptOutcome::Busy, Some(failure)),
-        Answer::Misregistered(failure) => (AttemptOutcome::Misregistered, Some(failure)),
-        Answer::Away(failure) => (AttemptOutcome::Away, Some(failure)),
-        Answer::Drop(failure) | Answer::DeadLetter(failure) | Answer::Block(failure) => {
-            (AttemptOutcome::Overridden, Some(failure))
-        }
-        Answer::DeliverNothing => (AttemptOutcome::Overridden, None),
     }
 }
 
