@@ -1,4 +1,4 @@
-//! The promises of DESIGN's section 4, as far as they can be seen from inside, by their names. Debug builds check them
+//! The promises, as far as they can be seen from inside, by their names. Debug builds check them
 //! at each step; the simulated worlds of `tests/delivery` check the same promises from outside.
 
 use rustc_hash::FxHashMap;

@@ -42,6 +42,14 @@ pub struct Failed {
     pub lone_failures: u32,
 }
 
+impl Failed {
+    /// By how many failures the wait has grown. A record that a split left alone is a new suspect: its lane is not held for
+    /// as long as the whole batch's failures would ask.
+    pub fn waits_for(&self) -> u32 {
+        if self.split { self.lone_failures } else { self.attempts }
+    }
+}
+
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -56,8 +64,8 @@ pub enum Next {
 /// A record that stands alone after a split gets this many calls before it is given up.
 const LONE_CALLS: u32 = 2;
 
-/// Decides what follows a failed attempt (DESIGN: one poison record in a batch of n costs at most
-/// `max_attempts + 2·⌈log₂ n⌉ + 1` calls).
+/// Decides what follows a failed attempt: one poison record in a batch of n costs at most
+/// `max_attempts + 2·⌈log₂ n⌉ + 1` calls.
 pub fn after_failure(failed: Failed, max_attempts: u32) -> Next {
     match failed {
         Failed {
@@ -131,6 +139,12 @@ mod tests {
             let poison = (n as f64 * at) as usize;
             let log = n.next_power_of_two().ilog2();
             prop_assert!(calls(n, poison, max_attempts) <= max_attempts + 2 * log + 1);
+        }
+
+        #[test]
+        fn a_record_left_alone_waits_as_for_a_first_failure(attempts in 5u32..100) {
+            let failed = Failed { records: 1, attempts, split: true, lone_failures: 1 };
+            prop_assert_eq!(backoff(&SETTINGS, failed.waits_for(), &mut || 1.0), SETTINGS.initial_backoff);
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! The promises of DESIGN's section 4, as checks on what a task asks for. Each is called by the name of its promise.
+//! The promises, as checks on what a task asks for. Each is called by the name of its promise.
 
 use std::collections::BTreeMap;
 

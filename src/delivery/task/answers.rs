@@ -1,4 +1,4 @@
-//! What a call came to, and what follows: the table of DESIGN's section 8, row by row.
+//! What a call came to, and what follows: what an answer means, row by row.
 
 use super::failures::Decided;
 use super::{OnWire, Task};

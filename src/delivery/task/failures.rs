@@ -54,7 +54,7 @@ impl Task {
             Next::GiveUp => return self.give_up_first(assignment, id, failure, now),
             Next::Halve => self.halve(assignment, id, true, now.at),
             Next::Again => {
-                let backoff = retry::backoff(&self.settings.retry, failed.attempts, dice);
+                let backoff = retry::backoff(&self.settings.retry, failed.waits_for(), dice);
                 if let Some(part) = self.first_part(assignment, id) {
                     part.due = now.at + backoff;
                 }

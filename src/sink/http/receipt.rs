@@ -19,7 +19,7 @@ pub(super) enum Meaning {
     Elsewise(Receipt),
 }
 
-/// DESIGN's section 5: away is waited for, 401, 403 and 404 block and are said, 400, 413 and 422 refuse the record.
+/// Away is waited for, 401, 403 and 404 block and are said, 400, 413 and 422 refuse the record.
 pub(super) fn meaning(answer: Result<HttpAnswer, HttpError>) -> Meaning {
     match answer {
         Ok(answer) => of_status(answer.status, &answer.body),

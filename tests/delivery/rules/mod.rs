@@ -1,4 +1,4 @@
-//! The rules of DESIGN's sections 5, 7 and 8, in plain words.
+//! The rules of delivery, in plain words.
 
 mod answers;
 mod batches;
