@@ -19,32 +19,57 @@ pub fn fingerprint(stage: &str, status: Option<u16>, reason: &str) -> String {
         .collect()
 }
 
-/// The reason with `#` for each word that holds a digit and `"…"` for each quoted value.
+/// The reason with `#` for each word that holds a digit or an `@`, and for each list of such words, and `"…"` for each
+/// quoted value.
 fn normalised(reason: &str) -> String {
     let mut out = String::with_capacity(reason.len());
     let mut rest = reason;
+    let mut in_word = false;
     while let Some(first) = rest.chars().next() {
-        if matches!(first, '"' | '\'' | '`')
-            && let Some(end) = rest[1..].find(first)
-        {
+        if let Some(behind) = quoted(rest, in_word) {
             out.push_str("\"…\"");
-            rest = &rest[end + 2..];
+            rest = behind;
+            in_word = false;
             continue;
         }
         let word = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
-        if word == 0 {
+        in_word = word > 0;
+        if !in_word {
             out.push(first);
             rest = &rest[first.len_utf8()..];
             continue;
         }
         let (text, behind) = rest.split_at(word);
-        match text.contains(|c: char| c.is_ascii_digit()) {
-            true => out.push('#'),
+        match text.contains(|c: char| c.is_ascii_digit() || c == '@') {
+            true => push_id(&mut out),
             false => out.push_str(text),
         }
         rest = behind;
     }
     out
+}
+
+/// What stands behind a quoted value, where the text begins with one. An apostrophe within a word quotes nothing.
+fn quoted(text: &str, in_word: bool) -> Option<&str> {
+    let first = text.chars().next()?;
+    let end = match first {
+        '\'' if in_word => return None,
+        '"' | '\'' | '`' => first,
+        '“' => '”',
+        _ => return None,
+    };
+    let inside = &text[first.len_utf8()..];
+    inside.find(end).map(|at| &inside[at + end.len_utf8()..])
+}
+
+/// `1,2, 3` is one list, however long.
+fn push_id(out: &mut String) {
+    let before = out.trim_end_matches([',', ' ']).len();
+    if out[..before].ends_with('#') {
+        out.truncate(before);
+    } else {
+        out.push('#');
+    }
 }
 
 /// Ids hang together by these.
@@ -64,6 +89,11 @@ mod tests {
             ["id 8e215af8-1c2d-4f6a is taken", "id 00ffeedd-1 is taken"],
             ["orders/3/42 has no verdict", "orders/11/7 has no verdict"],
             ["field `amount` is missing", "field `price` is missing"],
+            ["no such users: 1, 2, 3", "no such users: 17"],
+            ["1,234.50 is too much", "12 is too much"],
+            ["bob@example.com is unknown", "eve@example.org is unknown"],
+            ["can't find 'Bob' here", "can't find 'Eve' here"],
+            ["“bolts” are sold out", "“nuts” are sold out"],
         ];
         for [one, other] in groups {
             assert_eq!(
@@ -71,6 +101,20 @@ mod tests {
                 fingerprint("function", None, other),
                 "{one}"
             );
+        }
+    }
+
+    #[test]
+    fn an_apostrophe_does_not_swallow_the_words_between_two() {
+        let of = |reason| fingerprint("function", None, reason);
+        assert_ne!(of("can't read, won't write"), of("can't delete, won't write"));
+        assert_eq!(normalised("it's 'a' 'b"), "it's \"…\" 'b");
+    }
+
+    #[test]
+    fn any_text_has_a_fingerprint() {
+        for reason in ["", "\"", "“", "'é", "#", "1,", ", 1 2", "é1é\"é\"é"] {
+            assert_eq!(fingerprint("function", None, reason).len(), 16, "{reason}");
         }
     }
 

@@ -2,6 +2,9 @@
 
 mod fingerprint;
 mod format;
+mod headers;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod writer;
 

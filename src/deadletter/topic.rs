@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::DeadLetterSettings;
-use crate::kafka::admin::TopicPlan;
-use crate::kafka::{Admin, KafkaError, Kind, Outgoing, Producer, ProducerSettings, SendError};
+use crate::delivery::time::Millis;
+use crate::kafka::admin::{TopicConfig, TopicPlan};
+use crate::kafka::{Admin, Health, KafkaError, Kind, Outgoing, Producer, ProducerSettings, SendError};
 
 /// A letter needs room beside its record.
 const ROOM_BYTES: usize = 1 << 20;
@@ -12,6 +15,9 @@ const ROOM_BYTES: usize = 1 << 20;
 const MAX_ASKED_BYTES: usize = 16 << 20;
 /// How long the broker has to refuse the record that asks.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A worker with many pipelines asks for a few of them at a time, since asking takes the memory of a large record.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// What is known of a dead-letter topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +33,9 @@ pub struct Proof {
 /// Proves that dead letters can be written, and creates their topic if it is missing: `cleanup.policy=delete`, kept for
 /// good, with the source's partitions and replication and room for its largest record.
 ///
+/// Writing is proved by the broker's own word, without a letter. Where the topic's settings may not be seen that can't
+/// be done, and is warned about.
+///
 /// # Errors
 /// Why not, as a sentence: the cluster does not answer, a right is missing, the topic is compacted.
 pub async fn prove(settings: &DeadLetterSettings) -> Result<Proof, String> {
@@ -38,69 +47,133 @@ pub async fn prove(settings: &DeadLetterSettings) -> Result<Proof, String> {
         });
     }
     let client_id = format!("fnbridge/{}/{}/dead-letter", settings.pipeline, settings.worker);
-    let admin = Admin::open(settings.cluster.clone(), &client_id).map_err(|error| error.to_string())?;
-    let mut proof = Proof::default();
-    if admin.describe_topic(&settings.topic).await.map_err(told)?.is_none() {
-        proof.created = admin.create_topic(&plan(settings, &admin).await?).await.map_err(told)?;
+    let admin = Admin::open(settings.cluster.clone(), &client_id).map_err(told)?;
+    let proof = match admin.describe_topic(&settings.topic).await.map_err(told)? {
+        Some(_) => found(settings, &admin).await?,
+        None => created(settings, &admin).await?,
+    };
+    if proof.settings_seen {
+        prove_writable(settings, &client_id, proof.known.max_message_bytes).await?;
     }
-    match admin.topic_config(&settings.topic).await {
-        Ok(config) if config.cleanup_policy.contains("compact") => {
-            return Err(format!(
-                "dead-letter topic `{}` is compacted (cleanup.policy={}), and would lose letters with the same key: \
-                 name another, or set cleanup.policy=delete",
-                settings.topic, config.cleanup_policy
-            ));
-        }
-        Ok(config) => {
-            if config.retention_ms >= 0 {
-                proof.warnings.push(format!(
-                    "dead-letter topic `{}` keeps letters for {} hours only: set retention.ms=-1 to keep them until they \
-                     are seen to",
-                    settings.topic,
-                    config.retention_ms / 3_600_000
-                ));
-            }
-            proof.max_message_bytes = config.max_message_bytes;
-        }
-        Err(error) if matches!(error.kind, Kind::Denied(_)) => {
-            proof.warnings.push(format!(
-                "it is not known whether the dead-letter topic keeps its letters: {error}"
-            ));
-            proof.max_message_bytes = ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES;
-            return Ok(proof);
-        }
-        // Right after its creation a broker may not know the topic yet.
-        Err(error) => return Err(told(error)),
-    }
-    prove_writable(settings, &client_id, proof.max_message_bytes).await?;
-    Ok(proof)
+    Ok(proof.known)
 }
 
-async fn plan(settings: &DeadLetterSettings, admin: &Admin) -> Result<TopicPlan, String> {
-    let (mut partitions, mut replication, mut max_message_bytes) =
-        (-1, None, ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES);
+/// What was found, and whether that is more than a guess.
+struct Found {
+    known: Proof,
+    settings_seen: bool,
+}
+
+async fn created(settings: &DeadLetterSettings, admin: &Admin) -> Result<Found, String> {
+    let source_bytes = source_message_bytes(settings, admin).await;
+    let plan = plan(settings, admin, source_bytes).await?;
+    if !admin.create_topic(&plan).await.map_err(told)? {
+        // Another worker was faster.
+        return found(settings, admin).await;
+    }
+    // What was asked for is what it is: right after its creation, a broker may not know the topic yet.
+    let known = Proof {
+        created: true,
+        max_message_bytes: source_bytes + ROOM_BYTES,
+        warnings: Vec::new(),
+    };
+    Ok(Found {
+        known,
+        settings_seen: true,
+    })
+}
+
+async fn found(settings: &DeadLetterSettings, admin: &Admin) -> Result<Found, String> {
+    match admin.topic_config(&settings.topic).await {
+        Ok(config) => {
+            let source_bytes = source_message_bytes(settings, admin).await;
+            let known = Proof {
+                created: false,
+                max_message_bytes: config.max_message_bytes,
+                warnings: objections(&settings.topic, &config, source_bytes)?,
+            };
+            Ok(Found {
+                known,
+                settings_seen: true,
+            })
+        }
+        Err(error) if matches!(error.kind, Kind::Denied(_)) => {
+            let known = Proof {
+                created: false,
+                max_message_bytes: ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES,
+                warnings: vec![format!(
+                    "it is not known whether dead-letter topic `{}` keeps its letters, nor proved that it can be written: \
+                     {error}",
+                    settings.topic
+                )],
+            };
+            Ok(Found {
+                known,
+                settings_seen: false,
+            })
+        }
+        Err(error) => Err(told(error)),
+    }
+}
+
+/// What stands against a topic: what is worth a warning or, as an error, what it can't be used with.
+fn objections(topic: &str, config: &TopicConfig, source_bytes: usize) -> Result<Vec<String>, String> {
+    if config.cleanup_policy.contains("compact") {
+        return Err(format!(
+            "dead-letter topic `{topic}` is compacted (cleanup.policy={}), and would lose letters with the same key: \
+             name another, or set cleanup.policy=delete",
+            config.cleanup_policy
+        ));
+    }
+    let mut warnings = Vec::new();
+    if config.retention_ms >= 0 {
+        warnings.push(format!(
+            "dead-letter topic `{topic}` keeps letters for {} only (retention.ms={}): set retention.ms=-1 to keep them \
+             until they are seen to",
+            Millis(config.retention_ms.unsigned_abs()),
+            config.retention_ms
+        ));
+    }
+    if config.max_message_bytes <= source_bytes {
+        warnings.push(format!(
+            "dead-letter topic `{topic}` takes letters of {} bytes (max.message.bytes) and the source has records of up to \
+             {source_bytes}: a large one could not be given up, and its task would block; set {}",
+            config.max_message_bytes,
+            source_bytes + ROOM_BYTES
+        ));
+    }
+    Ok(warnings)
+}
+
+/// The largest record that the sources take, as far as that may be seen.
+async fn source_message_bytes(settings: &DeadLetterSettings, admin: &Admin) -> usize {
+    let mut largest = None;
+    for source in &settings.sources {
+        if let Ok(config) = admin.topic_config(source).await {
+            largest = largest.max(Some(config.max_message_bytes));
+        }
+    }
+    largest.unwrap_or(ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES)
+}
+
+async fn plan(settings: &DeadLetterSettings, admin: &Admin, source_bytes: usize) -> Result<TopicPlan, String> {
+    let (mut partitions, mut replication) = (-1, None);
     for source in &settings.sources {
         if let Some(facts) = admin.describe_topic(source).await.map_err(told)? {
             partitions = partitions.max(facts.partitions);
             replication = replication.max(Some(facts.replication));
         }
-        if let Ok(config) = admin.topic_config(source).await {
-            max_message_bytes = max_message_bytes.max(config.max_message_bytes);
-        }
     }
     let config = [
         ("cleanup.policy", "delete".to_owned()),
         ("retention.ms", "-1".to_owned()),
-        ("max.message.bytes", (max_message_bytes + ROOM_BYTES).to_string()),
+        ("max.message.bytes", (source_bytes + ROOM_BYTES).to_string()),
     ];
     Ok(TopicPlan {
         name: settings.topic.clone(),
         partitions,
         replication,
-        config: config
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
+        config: config.map(|(name, value)| (name.to_owned(), value)).into(),
         dry_run: false,
     })
 }
@@ -115,6 +188,7 @@ async fn prove_writable(
     if max_message_bytes > MAX_ASKED_BYTES {
         return Ok(());
     }
+    let _turn = TURNS.acquire().await;
     let mut cluster = (*settings.cluster).clone();
     cluster
         .properties
@@ -134,18 +208,65 @@ async fn prove_writable(
         more_headers: &[],
         timestamp_ms: -1,
     };
-    let answer = tokio::time::timeout(PATIENCE, producer.send_all([asking].into_iter())).await;
+    let sent = producer.send_all([asking].into_iter());
+    drop(value);
+    let answer = tokio::time::timeout(PATIENCE, sent).await;
     match answer.ok().and_then(|results| results.into_iter().next()) {
         Some(Err(SendError::TooLarge(_) | SendError::Refused(_)) | Ok(())) => Ok(()),
         Some(Err(SendError::Denied(reason) | SendError::Missing(reason))) => Err(reason),
         Some(Err(SendError::Away(reason) | SendError::Other(reason))) => Err(reason),
-        Some(Err(SendError::Full | SendError::Purged)) | None => Err(format!(
-            "dead-letter topic `{}`: the cluster did not answer within {PATIENCE:?}",
-            settings.topic
-        )),
+        Some(Err(SendError::Full | SendError::Purged)) | None => Err(no_answer(&settings.topic, &producer)),
     }
+}
+
+fn no_answer(topic: &str, producer: &Producer) -> String {
+    let why = match &*producer.health().borrow() {
+        Health::Fine => String::new(),
+        Health::Away(why) | Health::Blocked(why) => format!(": {why}"),
+    };
+    format!("dead-letter topic `{topic}`: the cluster did not answer within {PATIENCE:?}{why}")
 }
 
 fn told(error: KafkaError) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(cleanup_policy: &str, retention_ms: i64, max_message_bytes: usize) -> TopicConfig {
+        TopicConfig {
+            cleanup_policy: cleanup_policy.into(),
+            retention_ms,
+            max_message_bytes,
+        }
+    }
+
+    #[test]
+    fn a_topic_that_keeps_everything_and_has_room_is_not_objected_to() {
+        assert_eq!(objections("t", &config("delete", -1, 2000), 1000), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_compacted_topic_is_refused() {
+        for policy in ["compact", "compact,delete"] {
+            let refused = objections("t", &config(policy, -1, 2000), 1000).unwrap_err();
+            assert!(
+                refused.contains(policy) && refused.contains("cleanup.policy=delete"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn finite_retention_and_too_little_room_are_warned_about() {
+        let warnings = objections("t", &config("delete", 1500, 1000), 1000).unwrap();
+        assert_eq!(warnings.len(), 2);
+        assert!(
+            warnings[0].contains("1.5 s") && warnings[0].contains("retention.ms=-1"),
+            "{warnings:?}"
+        );
+        assert!(warnings[1].contains(&(1000 + ROOM_BYTES).to_string()), "{warnings:?}");
+    }
 }

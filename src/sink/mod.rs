@@ -11,22 +11,31 @@ mod testing;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::delivery::answer::Receipt;
 use crate::delivery::event::Store;
 use crate::http::AnswerPool;
+use crate::kafka::Health;
 
 pub use http::HttpSinkSettings;
 pub use kafka::KafkaSinkSettings;
 
 /// A place that results are stored in.
 ///
-/// A request carries records in an order that the sink keeps: whatever decides it happens before [`Sink::store`] returns.
+/// A request carries records in an order that the sink keeps. A lane has one request to a sink at a time, so that requests
+/// need no order among each other.
 /// Of each record the sink says whether its results are stored, are to be tried again, whether one was refused, or
 /// whether the sink is away. It waits for nothing but its own time-out: when to try again is not its to decide.
 pub trait Sink: Send + Sync {
     /// Stores results; the future waits for the receipts, one an item, in the request's order.
     fn store(&self, store: Store) -> BoxFuture<'static, Vec<Receipt>>;
+
+    /// Trouble that no receipt tells of, as with a producer that waits an outage out; changes wake the receiver. `None`
+    /// where receipts say everything.
+    fn health(&self) -> Option<watch::Receiver<Health>> {
+        None
+    }
 }
 
 /// Which sink, and how it is reached.

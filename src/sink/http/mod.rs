@@ -2,6 +2,8 @@
 
 mod receipt;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +11,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::Uri;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use self::receipt::Meaning;
+use self::request::Element;
 use super::Sink;
-use crate::delivery::answer::Receipt;
+use crate::delivery::answer::{Failure, Receipt};
 use crate::delivery::event::Store;
 use crate::http::{AddressPolicy, AnswerPool, HttpClient, HttpSettings};
 use crate::http::{check_header, check_url};
@@ -59,6 +62,10 @@ impl HttpSink {
             let (name, value) = check_header(name, value)?;
             headers.insert(name, value);
         }
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!(
+            "fnbridge/",
+            env!("CARGO_PKG_VERSION")
+        )));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let http = HttpClient::new(&HttpSettings {
             policy: settings.policy.clone(),
@@ -84,30 +91,29 @@ impl Sink for HttpSink {
 impl Inner {
     /// Sends the results in order; a request that is refused is halved, until the result that is refused stands alone.
     async fn store(&self, store: &Store) -> Vec<Receipt> {
-        let results = request::results(store);
+        let elements = request::elements(store);
         let mut receipts = vec![Receipt::Stored; store.items.len()];
-        let mut waiting: Vec<_> = std::iter::once(0..results.len()).collect();
+        let mut waiting: Vec<_> = std::iter::once(0..elements.len()).collect();
         while let Some(range) = waiting.pop().filter(|range| !range.is_empty()) {
-            match self.send(&results[range.clone()]).await {
+            let sent = &elements[range.clone()];
+            match self.send(sent).await {
                 Meaning::Stored => {}
-                Meaning::Refused(_) if range.len() > 1 => {
-                    let middle = range.start + range.len().div_ceil(2);
-                    waiting.push(middle..range.end);
-                    waiting.push(range.start..middle);
+                Meaning::Refused(_) if sent.len() > 1 => {
+                    let (first, second) = request::halves(&elements, &range);
+                    waiting.extend([second, first]);
                 }
                 Meaning::Refused(failure) => {
-                    let (item, index) = results[range.start].place;
+                    let Element { item, index, more, .. } = sent[0];
                     receipts[item] = Receipt::Refused { index, failure };
-                    // The rest of this record's results waits for the next request.
-                    skip_record(&mut waiting, &results, item);
+                    if more {
+                        // Its other results come before those of later records, and are asked for again from here.
+                        not_sent(&mut receipts, &elements[range.end..]);
+                        break;
+                    }
                 }
                 Meaning::Elsewise(receipt) => {
-                    results[range.start..].iter().for_each(|result| {
-                        let (item, _) = result.place;
-                        if receipts[item] == Receipt::Stored {
-                            receipts[item] = receipt.clone();
-                        }
-                    });
+                    sent.iter().for_each(|element| receipts[element.item] = receipt.clone());
+                    not_sent(&mut receipts, &elements[range.end..]);
                     break;
                 }
             }
@@ -115,32 +121,26 @@ impl Inner {
         receipts
     }
 
-    async fn send(&self, results: &[request::Result]) -> Meaning {
-        let mut sent = hyper::Request::new(request::body(results));
+    async fn send(&self, elements: &[Element<'_>]) -> Meaning {
+        let mut sent = hyper::Request::new(request::body(elements));
         *sent.method_mut() = hyper::Method::POST;
         *sent.uri_mut() = self.settings.url.clone();
         *sent.headers_mut() = self.headers.clone();
-        let key = request::idempotency_key(&self.settings.pipeline, &self.settings.sink, results);
+        let key = request::idempotency_key(&self.settings.pipeline, &self.settings.sink, elements);
         match HeaderValue::try_from(key) {
             Ok(key) => sent.headers_mut().insert(IDEMPOTENCY_KEY, key),
             Err(error) => return receipt::not_sendable(&error.to_string()),
         };
-        receipt::meaning(
-            self.http
-                .send(sent, self.settings.timeout, MAX_RESPONSE_BYTES, &self.pool)
-                .await,
-        )
+        let answer = (self.http).send(sent, self.settings.timeout, MAX_RESPONSE_BYTES, &self.pool);
+        receipt::meaning(answer.await)
     }
 }
 
-/// Takes a record's results out of what is still to be sent.
-fn skip_record(waiting: &mut [std::ops::Range<usize>], results: &[request::Result], item: usize) {
-    for range in waiting {
-        while results[range.clone()]
-            .first()
-            .is_some_and(|result| result.place.0 == item)
-        {
-            range.start += 1;
+/// Records that had to wait for another one are tried again.
+fn not_sent(receipts: &mut [Receipt], elements: &[Element<'_>]) {
+    for element in elements {
+        if receipts[element.item] == Receipt::Stored {
+            receipts[element.item] = Receipt::TryAgain(Failure::of("a result before it was not stored"));
         }
     }
 }

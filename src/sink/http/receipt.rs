@@ -19,7 +19,7 @@ pub(super) enum Meaning {
     Elsewise(Receipt),
 }
 
-/// Away is waited for, 401, 403 and 404 block and are said, 400, 413 and 422 refuse the record.
+/// What is away is waited for, 401, 403 and 404 block and are said, 400, 413 and 422 refuse the record.
 pub(super) fn meaning(answer: Result<HttpAnswer, HttpError>) -> Meaning {
     match answer {
         Ok(answer) => of_status(answer.status, &answer.body),
@@ -32,17 +32,25 @@ pub(super) fn meaning(answer: Result<HttpAnswer, HttpError>) -> Meaning {
 
 fn of_status(status: StatusCode, body: &Bytes) -> Meaning {
     let failure = || Failure {
-        reason: format!("the sink answered {status}"),
+        reason: format!("the sink answered {status}, expected 2xx"),
         status: Some(status.as_u16()),
         response: body.slice(..body.len().min(KEPT_RESPONSE_BYTES)),
     };
     match status.as_u16() {
         200..=299 => Meaning::Stored,
         400 | 413 | 422 => Meaning::Refused(failure()),
-        408 | 429 | 500..=599 => Meaning::Elsewise(Receipt::Away(failure())),
-        100..=199 | 300..=399 | 401..=407 | 409..=412 | 414..=421 | 423..=428 | 430..=499 | 0..=99 | 600.. => {
-            Meaning::Elsewise(Receipt::Blocked(failure()))
-        }
+        408 | 425 | 429 | 500..=599 => Meaning::Elsewise(Receipt::Away(failure())),
+        100..=199
+        | 300..=399
+        | 401..=407
+        | 409..=412
+        | 414..=421
+        | 423
+        | 424
+        | 426..=428
+        | 430..=499
+        | 0..=99
+        | 600.. => Meaning::Elsewise(Receipt::Blocked(failure())),
     }
 }
 
@@ -69,7 +77,7 @@ mod tests {
         for (statuses, expected) in [
             (&[200, 201, 202, 204][..], "stored"),
             (&[400, 413, 422], "refused"),
-            (&[408, 429, 500, 502, 503, 504], "away"),
+            (&[408, 425, 429, 500, 502, 503, 504], "away"),
             (&[301, 401, 403, 404, 405, 410, 409], "blocked"),
         ] {
             statuses

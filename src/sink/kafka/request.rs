@@ -10,6 +10,61 @@ const SOURCE_HEADER: &str = "fnbridge.source";
 /// A header as the producer takes it, one a result.
 pub(super) type Mark<'a> = [(&'static str, &'a [u8]); 1];
 
+/// What Kafka's format adds to a record and its batch, and to a header, at most.
+const RECORD_OVERHEAD_BYTES: usize = 128;
+const HEADER_OVERHEAD_BYTES: usize = 10;
+
+/// Where a result stands in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Which of the request's items it belongs to.
+    pub(super) item: usize,
+    /// Its index among that record's results.
+    pub(super) index: usize,
+    /// The record has results for this sink behind it.
+    pub(super) more: bool,
+}
+
+/// The results of a request, in order.
+pub(super) fn places(store: &Store) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::with_capacity(store.items.len());
+    for (item, of) in store.items.iter().enumerate() {
+        for (index, _) in of.results(store.sink) {
+            if let Some(before) = places.last_mut().filter(|before| before.item == item) {
+                before.more = true;
+            }
+            let more = false;
+            places.push(Place { item, index, more });
+        }
+    }
+    places
+}
+
+/// How many of `places` may be sent before it is known what became of them: up to a result that may be too large and has
+/// others of its record behind it. Those would be sent again if it were refused.
+pub(super) fn at_once(store: &Store, places: &[Place], max_message_bytes: usize) -> usize {
+    let risky = |place: &Place| place.more && size_bytes(output(store, place)) > max_message_bytes;
+    (places.iter().position(risky)).map_or(places.len(), |at| at + 1)
+}
+
+/// A result without a key goes to a partition that has to be known.
+pub(super) fn has_keyless(store: &Store, places: &[Place]) -> bool {
+    places.iter().any(|place| output(store, place).key.is_none())
+}
+
+fn output<'a>(store: &'a Store, place: &Place) -> &'a Output {
+    &store.items[place.item].outputs[place.index]
+}
+
+/// An upper bound on what a result takes in the topic.
+fn size_bytes(output: &Output) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = (output.headers.iter()).map(|h| h.name.len() + length(&h.value) + HEADER_OVERHEAD_BYTES);
+    // The source's header is the longest with a topic's name of 249 characters.
+    const SOURCE_BYTES: usize = 320;
+    length(&output.key) + length(&output.value) + headers.sum::<usize>() + SOURCE_BYTES + RECORD_OVERHEAD_BYTES
+}
+
 /// One result, ready to be sent.
 pub(super) struct Line<'a> {
     output: &'a Output,
@@ -17,42 +72,26 @@ pub(super) struct Line<'a> {
     headers: Option<Vec<Header>>,
     source: String,
     partition: Option<i32>,
-    /// Which of the request's items it belongs to, and its index among that record's results.
-    pub(super) place: (usize, usize),
 }
 
-/// The results of a request, in order. `partitions` is the topic's count: a result without a key goes to its source's
+/// The results at `places`. `partitions` is the topic's count, if it is known: a result without a key goes to its source's
 /// partition modulo that.
-pub(super) fn lines(store: &Store, partitions: i32) -> Vec<Line<'_>> {
-    let items = store.items.iter().enumerate();
-    items
-        .flat_map(|(at, item)| {
-            item.results(store.sink)
-                .map(move |r| Line::of(item, (at, r.0), r.1, partitions))
-        })
-        .collect()
+pub(super) fn lines<'a>(store: &'a Store, places: &[Place], partitions: Option<i32>) -> Vec<Line<'a>> {
+    let line = |place: &Place| Line::of(&store.items[place.item], place.index, partitions);
+    places.iter().map(line).collect()
 }
 
 impl<'a> Line<'a> {
-    fn of(item: &'a StoreItem, place: (usize, usize), output: &'a Output, partitions: i32) -> Line<'a> {
-        let marked = output.headers.iter().any(|header| header.name == SOURCE_HEADER);
-        let others = || {
-            output
-                .headers
-                .iter()
-                .filter(|header| header.name != SOURCE_HEADER)
-                .cloned()
-                .collect()
-        };
+    fn of(item: &'a StoreItem, index: usize, partitions: Option<i32>) -> Line<'a> {
+        let output = &item.outputs[index];
+        let ours = |header: &Header| header.name == SOURCE_HEADER;
+        let others = || output.headers.iter().filter(|header| !ours(header)).cloned().collect();
+        let by_source = || item.record.source.partition.checked_rem(partitions?);
         Line {
             output,
-            headers: marked.then(others),
-            source: format!("{}#{}", item.record.id(), place.1),
-            partition: output
-                .key
-                .is_none()
-                .then(|| item.record.source.partition % partitions.max(1)),
-            place,
+            headers: output.headers.iter().any(ours).then(others),
+            source: format!("{}#{index}", item.record.id()),
+            partition: if output.key.is_none() { by_source() } else { None },
         }
     }
 
@@ -92,7 +131,7 @@ mod tests {
             },
         ];
         let store = store(vec![(record(3, 42), vec![output(Some("k"), "v"), marked])]);
-        let lines = lines(&store, 12);
+        let lines = lines(&store, &places(&store), Some(12));
         let marks: Vec<Mark<'_>> = lines.iter().map(Line::mark).collect();
         assert_eq!(marks[0][0].1, b"orders/3/42#0");
         assert_eq!(marks[1][0].1, b"orders/3/42#1");
@@ -103,7 +142,55 @@ mod tests {
     #[test]
     fn a_result_without_a_key_goes_to_its_sources_partition_modulo_the_count() {
         let store = store(vec![(record(7, 1), vec![output(None, "v"), output(Some(""), "v")])]);
-        let partitions: Vec<_> = lines(&store, 4).iter().map(|line| line.partition).collect();
-        assert_eq!(partitions, [Some(3), None]);
+        let places = places(&store);
+        assert!(has_keyless(&store, &places) && !has_keyless(&store, &places[1..]));
+        for (count, expected) in [(Some(4), Some(3)), (Some(12), Some(7)), (Some(0), None), (None, None)] {
+            let partitions: Vec<_> = lines(&store, &places, count)
+                .iter()
+                .map(|line| line.partition)
+                .collect();
+            assert_eq!(partitions, [expected, None]);
+        }
+    }
+
+    #[test]
+    fn key_value_headers_and_timestamp_are_sent_as_they_are() {
+        let mut tombstone = output(Some(""), "");
+        (tombstone.value, tombstone.timestamp_ms) = (None, -1);
+        tombstone.headers = vec![Header {
+            name: "n".into(),
+            value: None,
+        }];
+        let store = store(vec![(
+            record(3, 42),
+            vec![tombstone.clone(), output(Some("k"), " {\"a\": 1}\n")],
+        )]);
+        let lines = lines(&store, &places(&store), Some(4));
+        let marks: Vec<Mark<'_>> = lines.iter().map(Line::mark).collect();
+        let (first, second) = (lines[0].outgoing("out", &marks[0]), lines[1].outgoing("out", &marks[1]));
+        assert_eq!((first.key, first.value, first.timestamp_ms), (Some(&b""[..]), None, -1));
+        assert_eq!((first.headers, first.topic), (&tombstone.headers[..], "out"));
+        assert_eq!((second.value, second.timestamp_ms), (Some(&b" {\"a\": 1}\n"[..]), 1));
+    }
+
+    #[test]
+    fn what_may_be_too_large_is_waited_for_before_the_records_other_results() {
+        let large = || {
+            let mut large = output(None, "");
+            large.value = Some(vec![b'x'; 2000].into());
+            large
+        };
+        let small = || output(None, "1");
+        let table = [
+            (vec![vec![small(), small()], vec![large()]], 3),
+            (vec![vec![small(), large()], vec![small()]], 3),
+            (vec![vec![small()], vec![large(), small()], vec![small()]], 2),
+        ];
+        for (outputs, expected) in table {
+            let items = outputs.into_iter().map(|outputs| (record(3, 1), outputs)).collect();
+            let store = store(items);
+            assert_eq!(at_once(&store, &places(&store), 2000), expected);
+            assert_eq!(at_once(&store, &places(&store), 3000), places(&store).len());
+        }
     }
 }
