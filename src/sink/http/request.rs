@@ -160,7 +160,8 @@ mod tests {
             (record(3, 3), results(1)),
         ]);
         let all = elements(&store);
-        assert_eq!(halves(&all, &(0..6)), (0..5, 5..6));
+        assert_eq!(halves(&all, &(0..6)), (0..1, 1..6));
+        assert_eq!(halves(&all, &(1..6)), (1..5, 5..6));
         assert_eq!(halves(&all, &(0..5)), (0..1, 1..5));
         assert_eq!(halves(&all, &(1..5)), (1..3, 3..5));
         assert_eq!(halves(&all, &(1..3)), (1..2, 2..3));
