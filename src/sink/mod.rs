@@ -57,6 +57,6 @@ pub fn open(settings: &SinkSettings, pool: &Arc<AnswerPool>) -> Result<Arc<dyn S
     Ok(match settings {
         SinkSettings::Kafka(settings) => Arc::new(kafka::KafkaSink::open(settings.clone())?),
         SinkSettings::Http(settings) => Arc::new(http::HttpSink::open(settings.clone(), pool.clone())?),
-        SinkSettings::Stdout => Arc::new(stdout::StdoutSink),
+        SinkSettings::Stdout => Arc::new(stdout::StdoutSink::open()?),
     })
 }
