@@ -1,6 +1,6 @@
 //! Reading a worker's configuration with all its pipelines, or pipelines alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -63,10 +63,11 @@ pub fn check(files: &[PathBuf], worker: Option<&FilePath>) -> Checked {
         fleet.take_worker(worker);
     }
     for file in files {
-        let (text, problems) = files::read(file);
-        fleet.problems.extend(problems);
-        let text = text.as_ref();
-        text.into_iter().for_each(|text| fleet.take_any(text, worker.is_none()));
+        if fleet.is_new(file) {
+            let (text, problems) = files::read(file);
+            fleet.problems.extend(problems);
+            text.iter().for_each(|text| fleet.take_any(text));
+        }
     }
     fleet.checked()
 }
@@ -76,7 +77,7 @@ pub fn check_text(name: &str, text: &str) -> Checked {
     let mut fleet = Fleet::default();
     let (text, problems) = files::parse(name.to_owned(), PathBuf::new(), text);
     fleet.problems.extend(problems);
-    fleet.take_any(&text, true);
+    fleet.take_any(&text);
     fleet.checked()
 }
 
@@ -94,6 +95,7 @@ fn is_worker(document: &Node) -> bool {
 struct Fleet {
     worker: Option<(WorkerSettings, Clusters)>,
     pipelines: Vec<PipelineSettings>,
+    files: BTreeSet<PathBuf>,
     /// Where each name stands, and each group of a cluster.
     names: BTreeMap<String, String>,
     groups: BTreeMap<(String, String), String>,
@@ -108,9 +110,15 @@ impl Fleet {
         }
     }
 
-    fn take_any(&mut self, text: &Text, with_workers: bool) {
+    /// Each file counts once, however often and by whatever path it is named.
+    fn is_new(&mut self, file: &FilePath) -> bool {
+        let whole = std::fs::canonicalize(file);
+        self.files.insert(whole.unwrap_or_else(|_| file.to_owned()))
+    }
+
+    fn take_any(&mut self, text: &Text) {
         for document in &text.documents {
-            if with_workers && is_worker(document) {
+            if is_worker(document) {
                 self.take_worker_document(text, document);
             } else {
                 self.take_pipeline(text, document);
@@ -119,6 +127,7 @@ impl Fleet {
     }
 
     fn take_worker(&mut self, file: &FilePath) -> Option<WorkerSettings> {
+        self.is_new(file);
         let (text, problems) = files::read(file);
         self.problems.extend(problems);
         let text = text?;
@@ -144,17 +153,14 @@ impl Fleet {
         }
         self.problems.extend(report.into_problems());
         self.worker = Some((settings.clone(), clusters));
-        let mut seen = Vec::new();
-        for file in pipelines {
-            if !seen.contains(&file) {
-                self.take_pipelines(&file);
-                seen.push(file);
-            }
-        }
+        pipelines.iter().for_each(|file| self.take_pipelines(file));
         settings
     }
 
     fn take_pipelines(&mut self, file: &FilePath) {
+        if !self.is_new(file) {
+            return;
+        }
         let (text, problems) = files::read(file);
         self.problems.extend(problems);
         if let Some(text) = text {

@@ -298,7 +298,8 @@ pub(super) fn expected(schema: &Value) -> String {
         return format!("{form}{bounds}");
     }
     if let Some(choices) = choices(schema) {
-        return or(&choices.iter().map(|choice| plain(choice)).collect::<Vec<_>>());
+        let choices = choices.iter().filter(|choice| !choice.is_null());
+        return or(&choices.map(|choice| plain(choice)).collect::<Vec<_>>());
     }
     if let Some(branches) = schema["anyOf"].as_array() {
         let branches = branches.iter().filter(|branch| branch["type"] != "null");

@@ -60,7 +60,7 @@ pub(crate) struct PipelineDoc {
     #[schemars(extend("x-fnbridge-at-least" = "1s", "x-fnbridge-at-most" = "1h"))]
     pub(crate) drain_timeout: Option<Span>,
     /// How many workers may share it; null: as many as there are partitions.
-    #[schemars(extend("x-fnbridge-acts-on" = [null]))]
+    #[schemars(range(min = 1), extend("x-fnbridge-acts-on" = [null]))]
     pub(crate) tasks: Option<u32>,
     /// Workers that may run it.
     pub(crate) placement: PlacementDoc,
@@ -183,7 +183,7 @@ pub(crate) enum OrderingDoc {
     Partition,
     /// All records of one key in a partition; keys run in parallel.
     Key,
-    /// None: as parallel as allowed.
+    /// As parallel as allowed.
     None,
 }
 

@@ -1,6 +1,7 @@
 //! Whole documents, and what is said of them.
 
 mod fields;
+mod fleet;
 mod messages;
 
 use proptest::prelude::*;

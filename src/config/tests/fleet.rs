@@ -1,0 +1,131 @@
+//! A worker's file with the files of its pipelines.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::config::{check, load};
+use crate::kafka::Topics;
+
+/// A folder of files, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn with(files: &[(&str, &str)]) -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("fnbridge-config-{}-{count}", std::process::id()));
+        fs::create_dir_all(folder.join("pipelines")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        Folder(folder)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const WORKER: &str =
+    "limits: {in_flight_bytes: 48MiB, prefetch_bytes: 4MiB}\npipelines: [pipelines/*.yaml, pipelines/b.yaml]\n";
+const A: &str = "name: a\nsource: {topics: [t]}\nsinks: [{kafka: {topic: out}}]\n";
+const B: &str = "name: b\nsource: {topic_pattern: '.*'}\nfunction: {url: 'http://127.0.0.1:1/'}\n\
+    sinks: [{kafka: {topic: b-out}}, {http: {url: 'http://127.0.0.1:2/', headers: {x: {file: token}}}}]\n";
+
+fn folder() -> Folder {
+    Folder::with(&[
+        ("worker.yaml", WORKER),
+        ("pipelines/a.yaml", A),
+        ("pipelines/b.yaml", B),
+        ("pipelines/token", "secret\n"),
+    ])
+}
+
+#[test]
+fn pipelines_share_what_the_worker_may_hold() {
+    let folder = folder();
+    let loaded = load(&folder.file("worker.yaml")).unwrap();
+    let names: Vec<&str> = loaded.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    for pipeline in &loaded.pipelines {
+        assert_eq!(pipeline.task.in_flight_bytes, 24 << 20);
+        assert_eq!(pipeline.source.prefetch_bytes, 2 << 20);
+        assert_eq!(pipeline.source.worker, loaded.worker.id);
+    }
+}
+
+#[test]
+fn a_pattern_never_names_own_outputs_and_anyones_dead_letters() {
+    let folder = folder();
+    let loaded = load(&folder.file("worker.yaml")).unwrap();
+    let [a, b] = loaded.pipelines.as_slice() else { panic!() };
+    assert!(matches!(a.source.topics, Topics::Named(_)));
+    assert_eq!(b.source.never, ["b-out", "a.dead-letter", "b.dead-letter"]);
+}
+
+#[test]
+fn a_file_counts_once_however_it_is_named() {
+    let folder = folder();
+    let (worker, a) = (folder.file("worker.yaml"), folder.file("pipelines/../pipelines/a.yaml"));
+    for checked in [
+        check(&[a.clone(), a.clone()], Some(&worker)),
+        check(&[worker.clone(), a], None),
+    ] {
+        assert_eq!(checked.problems.to_string(), "");
+        assert_eq!(checked.pipelines, ["a", "b"]);
+    }
+}
+
+#[test]
+fn a_pipeline_is_checked_as_its_worker_would_run_it() {
+    let folder = Folder::with(&[
+        (
+            "worker.yaml",
+            "functions: {deny: [127.0.0.0/8]}\npipelines: [none.yaml]\n",
+        ),
+        (
+            "a.yaml",
+            "name: a\nsource: {cluster: other, topics: [t]}\nfunction: {url: 'http://127.0.0.1:1/'}\n",
+        ),
+    ]);
+    let checked = check(&[folder.file("a.yaml")], Some(&folder.file("worker.yaml")));
+    let said = checked
+        .problems
+        .to_string()
+        .replace(&format!("{}/", folder.0.display()), "");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "none.yaml:1:1: the file can't be read: No such file or directory (os error 2) [unreadable_file]",
+            "a.yaml:2:19: source.cluster: found \"other\", expected a cluster of the worker's: default [invalid_value]",
+            "a.yaml:3:17: function.url: address 127.0.0.1 is in 127.0.0.0/8, which functions.deny lists [invalid_value]",
+        ]
+    );
+}
+
+#[test]
+fn a_revision_names_what_a_document_says_not_how_it_is_written() {
+    let revision = |text: &str| {
+        let folder = Folder::with(&[("worker.yaml", "pipelines: [a.yaml]"), ("a.yaml", text)]);
+        let loaded = load(&folder.file("worker.yaml")).unwrap();
+        loaded.pipelines[0].revision.clone()
+    };
+    let first = revision(A);
+    assert_eq!(first.len(), 12);
+    assert_eq!(
+        first,
+        revision(&format!(
+            "# a comment\nsinks: [kafka: {{topic: out}}]\n{}",
+            &A[..A.find("sinks").unwrap()]
+        ))
+    );
+    assert_ne!(first, revision(&A.replace("out", "elsewhere")));
+}
