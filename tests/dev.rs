@@ -34,7 +34,7 @@ fn what_the_embedded_broker_lacks_is_said_and_any_client_reaches_it() {
     let mut dev = Dev::start(&["--port", "0", "--topic", "orders"]);
     let broker = between(&dev.wait_for("The embedded Kafka at "), "The embedded Kafka at ", " ").to_owned();
     dev.wait_for("answers no admin requests");
-    dev.wait_for(&format!("kcat -b {broker} -P -t orders"));
+    dev.wait_for(&format!("kcat -b {broker} -t orders"));
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &broker).create().unwrap();
     let flight = r#"{"origin":"jfk","destination":"sfo","delay":7,"distance":2586}"#;
     producer

@@ -25,6 +25,9 @@ const WARNINGS_SHOWN: usize = 3;
 /// How long a line of the log is shown.
 const WARNINGS_STAY: Duration = Duration::from_secs(10);
 
+/// Below this many lines, what to try next would not fit beside everything else.
+const LOW_SCREEN: usize = 33;
+
 /// Partitions shown one by one; the rest is counted.
 const PARTITIONS_SHOWN: usize = 8;
 
@@ -41,23 +44,25 @@ pub(super) fn opening(setup: &Setup) -> Vec<Line> {
     lines
 }
 
-/// The whole screen: at most `height` lines.
+/// The whole screen: at most `height` lines. A low one does without partitions, and with few results and letters.
 pub(super) fn screen(model: &Model, height: usize) -> Vec<Line> {
-    let mut lines = head(model);
-    lines.push(Line::default());
-    lines.extend(figures(model));
-    lines.push(Line::default());
-    lines.extend(partitions(&model.task.partitions));
-    let mut foot = vec![Line::default()];
-    foot.extend(next_steps(model));
-    let letters = letters(model);
-    let room = height.saturating_sub(lines.len() + foot.len() + letters.len() + 3);
-    lines.push(Line::default());
-    lines.push(section("LATEST RESULTS", &format!("in topic {}", model.setup.results)));
-    lines.extend(results(model, room.max(3)));
-    lines.push(Line::default());
-    lines.extend(letters);
-    lines.extend(foot);
+    let low = height < LOW_SCREEN;
+    let mut above = head(model);
+    above.extend(figures(model));
+    if !low {
+        above.push(Line::default());
+        above.extend(partitions(&model.task.partitions));
+    }
+    above.push(Line::default());
+    above.push(section("LATEST RESULTS", &format!("in topic {}", model.setup.results)));
+    let mut below = vec![Line::default()];
+    below.extend(letters(model, if low { 2 } else { 4 }));
+    below.push(Line::default());
+    below.extend(next_steps(model));
+    let room = height.saturating_sub(above.len() + below.len()).max(1);
+    let mut lines = above;
+    lines.extend(results(model, room));
+    lines.extend(below);
     lines.truncate(height);
     lines
 }
@@ -204,7 +209,7 @@ pub(super) fn result_line(seen: &Seen) -> Line {
     }
 }
 
-fn letters(model: &Model) -> Vec<Line> {
+fn letters(model: &Model, most: usize) -> Vec<Line> {
     let mut lines = vec![section(
         "DEAD LETTERS",
         &format!("in topic {}", model.setup.dead_letters),
@@ -212,7 +217,7 @@ fn letters(model: &Model) -> Vec<Line> {
     if model.letters.is_empty() {
         lines.push(Line::of(DIM, "  none yet"));
     }
-    lines.extend(model.letters.iter().rev().take(4).map(letter_line));
+    lines.extend(model.letters.iter().rev().take(most).map(letter_line));
     lines
 }
 
@@ -247,25 +252,24 @@ pub(super) fn next_steps(model: &Model) -> Vec<Line> {
         dead_letters,
         ..
     } = &model.setup;
-    let step = |what: &str, command: String| Line::of(DIM, format!("  {what:<22}")).and(PLAIN, command);
-    let mut lines = vec![Line::of(BOLD, "TRY")];
-    let record = r#"{"origin":"JFK","destination":"SFO","delay":7,"distance":2586}"#;
-    lines.push(step(
-        "send a record",
-        format!("echo '{record}' | kcat -b {broker} -P -t {topic}"),
-    ));
-    lines.push(step("see results", format!("kcat -b {broker} -C -t {results} -o -5")));
-    lines.push(step(
-        "see a dead letter",
-        format!("kcat -b {broker} -C -t {dead_letters} -o beginning -c 1 -f '%h\\n%s\\n'"),
-    ));
+    let step = |what: &str, command: String| Line::of(DIM, format!("  {what:<8}")).and(PLAIN, command);
+    let record = r#"{"delay":7,"distance":99}"#;
+    let mut lines = vec![
+        Line::of(BOLD, "TRY"),
+        step("send", format!("echo '{record}' | kcat -b {broker} -t {topic}")),
+        step("results", format!("kcat -b {broker} -C -t {results} -o -5")),
+        step(
+            "letters",
+            format!("kcat -b {broker} -C -e -t {dead_letters} -f '%h\\n%s\\n\\n'"),
+        ),
+    ];
     if let Some(metrics) = &model.setup.metrics {
-        lines.push(step("see metrics", format!("curl {metrics}")));
+        lines.push(step("metrics", format!("curl {metrics}")));
     }
     if model.setup.sample_function {
         lines.push(step(
-            "attach your function",
-            "fnbridge dev --url http://localhost:3000/".to_owned(),
+            "attach",
+            "fnbridge dev --url http://localhost:3000/   (your own function)".to_owned(),
         ));
     }
     lines.push(step("end", "Ctrl-C: what is on the wire is finished first".to_owned()));
@@ -442,7 +446,7 @@ mod tests {
             r#"flights/1/43       {"route":"EWR-IAH"}"#,
             "flights/1/7        function, 5 calls: division by zero",
             "kcat -b 127.0.0.1:9092 -C -t flights-results",
-            "kcat -b 127.0.0.1:9092 -P -t flights",
+            "kcat -b 127.0.0.1:9092 -t flights",
             "curl http://127.0.0.1:8470/metrics",
             "fnbridge dev --url",
         ] {
@@ -457,6 +461,32 @@ mod tests {
         model.task.breaker_reason = Some(Failure::of("answered 401: expected 2xx"));
         assert!(text(&screen(&model, 50)).contains("the breaker is open: answered 401"));
         assert!(second_line(&model).plain(200).contains("answered 401"));
+    }
+
+    #[test]
+    fn a_terminal_of_80_by_24_has_room_for_everything_to_try() {
+        let mut model = model();
+        model.task.partitions = (0..4).map(partition).collect();
+        for n in 0..9 {
+            model.result(Seen {
+                id: format!("flights/0/{n}"),
+                value: None,
+            });
+            model.letter(SeenLetter {
+                id: format!("flights.dead-letter/0/{n}"),
+                source: format!("flights/0/{n}"),
+                stage: "function".to_owned(),
+                reason: "no".to_owned(),
+                attempts: "1".to_owned(),
+                response: String::new(),
+            });
+        }
+        let lines = screen(&model, 24);
+        let shown: Vec<String> = lines.iter().map(|line| line.plain(80)).collect();
+        let tries = shown.iter().position(|line| line == "TRY").unwrap();
+        assert_eq!(shown.len() - tries, 7);
+        assert!(shown[tries..].iter().all(|line| !line.contains('…')), "{shown:#?}");
+        assert!(shown.iter().any(|line| line.contains("flights/0/8")));
     }
 
     #[test]
