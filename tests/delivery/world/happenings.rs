@@ -252,7 +252,12 @@ impl World {
         }
         self.logs[partition].entry_mut(offset).fate.stored.insert((sink, index));
         if let Some(held) = worker.and_then(|(worker, owners)| self.workers[worker].still_holds(partition, owners)) {
-            held.stored.insert((sink, offset, index));
+            let first = held.stored.insert((sink, offset, index));
+            promise!(
+                first,
+                two_budgets,
+                "sink {sink} gets result {index} of {offset} twice in one assignment"
+            );
         }
     }
 
