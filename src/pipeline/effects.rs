@@ -7,14 +7,17 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
 
 use super::PipelineSettings;
 use super::prepare::{Found, Prepared, open_outputs};
 use crate::deadletter::Writer;
-use crate::delivery::answer::{Answer, Receipt};
+use crate::delivery::answer::{Answer, Failure, Receipt};
 use crate::delivery::event::{Call, CallId, Event, Letter, LetterId, Store, StoreId};
+use crate::delivery::record::SinkId;
 use crate::function::Function;
 use crate::http::AnswerPool;
+use crate::kafka::Health;
 use crate::sink::Sink;
 use crate::telemetry::{AttemptSpan, PipelineTelemetry};
 
@@ -41,6 +44,14 @@ pub(super) struct Hands {
     settings: Arc<PipelineSettings>,
     found: Found,
     telemetry: PipelineTelemetry,
+    told: Told,
+}
+
+/// What was last told of outputs whose producers wait an outage out.
+#[derive(Default)]
+struct Told {
+    sinks: HashMap<SinkId, Health>,
+    letters: Health,
 }
 
 impl Hands {
@@ -56,6 +67,7 @@ impl Hands {
             settings: settings.clone(),
             found: prepared.found,
             telemetry: telemetry.clone(),
+            told: Told::default(),
         }
     }
 
@@ -146,4 +158,33 @@ impl Hands {
             Err(reason) => self.telemetry.recycling_failed(&reason),
         }
     }
+
+    /// Tells of producers that wait an outage out, or do so no more: no receipt does.
+    pub(super) fn look_after_outputs(&mut self) {
+        for (sink, number) in self.sinks.iter().zip(0..) {
+            let told = self.told.sinks.entry(SinkId(number)).or_default();
+            let sink_id = SinkId(number);
+            match changed(told, sink.health()) {
+                None => {}
+                Some(Health::Fine) => self.telemetry.sink_back(sink_id),
+                Some(Health::Away(reason)) => self.telemetry.sink_away(sink_id, &Failure::of(reason), false),
+                Some(Health::Blocked(reason)) => self.telemetry.sink_away(sink_id, &Failure::of(reason), true),
+            }
+        }
+        match changed(&mut self.told.letters, self.letters.health()) {
+            None => {}
+            Some(Health::Fine) => self.telemetry.letters_back(),
+            Some(Health::Away(reason) | Health::Blocked(reason)) => {
+                self.telemetry.letters_blocked(&Failure::of(reason));
+            }
+        }
+    }
+}
+
+fn changed(told: &mut Health, health: Option<watch::Receiver<Health>>) -> Option<Health> {
+    let health = health.map_or(Health::Fine, |health| health.borrow().clone());
+    (*told != health).then(|| {
+        told.clone_from(&health);
+        health
+    })
 }

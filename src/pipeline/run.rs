@@ -76,6 +76,7 @@ struct Run<'a> {
     telemetry: &'a PipelineTelemetry,
     picture: &'a watch::Sender<Picture>,
     published: Instant,
+    state: PipelineState,
 }
 
 impl<'a> Run<'a> {
@@ -105,6 +106,7 @@ impl<'a> Run<'a> {
             telemetry,
             picture,
             published: Instant::now(),
+            state: PipelineState::Running,
         }
     }
 
@@ -210,10 +212,8 @@ impl<'a> Run<'a> {
             SourceEvent::Trouble(Trouble { kind, text }) => {
                 self.telemetry.source_trouble(kind.name(), &text, kind.fatal());
                 if kind.fatal() {
-                    self.picture.send_replace(Picture {
-                        state: PipelineState::Waiting(text),
-                        view: View::default(),
-                    });
+                    self.state = PipelineState::Waiting(text);
+                    self.show();
                 }
             }
             SourceEvent::Recovered(kind) => self.telemetry.source_recovered(kind.name()),
@@ -236,14 +236,18 @@ impl<'a> Run<'a> {
     }
 
     fn publish(&mut self) {
-        if self.published.elapsed() < PICTURE_EVERY {
-            return;
+        if self.published.elapsed() >= PICTURE_EVERY {
+            self.hands.look_after_outputs();
+            self.show();
         }
+    }
+
+    fn show(&mut self) {
         self.published = Instant::now();
         let view = self.task.view();
         self.telemetry.publish(&view, self.clock.moment());
         self.picture.send_replace(Picture {
-            state: PipelineState::Running,
+            state: self.state.clone(),
             view,
         });
     }

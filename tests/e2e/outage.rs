@@ -235,8 +235,13 @@ fn a_broker_that_restarts_costs_nothing(test: &Test) {
     client.produce(&source, numbers(2, 200));
     function.wait_count(5);
     broker.stop();
+    worker.await_metric("fnbridge_sink_away", &[], 1.0);
+    worker.await_log(&["sink is away", "does not answer"]);
     broker.resume();
     client.await_committed(&pipeline.group(), &source, &[200, 200]);
+    worker.await_metrics("the sink to be back", |metrics| {
+        metrics.sum("fnbridge_sink_away", &[]) == 0.0
+    });
     broker.kill();
     broker.resume();
     client.produce(&source, numbers(2, 100));

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use crate::kafka::error::Kind;
 
 /// Whether the cluster takes what is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// As far as is known.
+    #[default]
     Fine,
     /// No broker answers, and why; it is waited for.
     Away(String),

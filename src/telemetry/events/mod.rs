@@ -2,6 +2,7 @@
 
 mod calls;
 mod notices;
+mod outputs;
 mod partitions;
 mod pipeline;
 mod source;

@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 use super::More;
 use crate::delivery::answer::{Disposition, Failure, Stage};
 use crate::delivery::event::{Assignment, AttemptOutcome, GuardKind, Notice};
-use crate::delivery::record::{SinkId, TopicPartition};
+use crate::delivery::record::TopicPartition;
 use crate::delivery::time::Millis;
 use crate::telemetry::PipelineTelemetry;
 use crate::telemetry::metrics::state::{GUARDS, OUTCOMES, STAGES, lock, place};
@@ -154,48 +154,6 @@ impl PipelineTelemetry {
                 More(unsaid)
             );
         }
-    }
-
-    fn sink_away(&self, sink: SinkId, failure: &Failure, blocked: bool) {
-        if let Some(state) = self.state.sinks.get(usize::from(sink.0)) {
-            state.away.set(true);
-            state.blocked.set(blocked);
-        }
-        let (pipeline, sink, status) = (self.name(), self.sink(sink), failure.status);
-        let reason = &failure.reason;
-        self.lacks(format!("sink/{sink}"), Some(reason));
-        match blocked {
-            true => error!(
-                pipeline,
-                sink, status, "sink does not let us store, and is waited for: {reason}"
-            ),
-            false => warn!(pipeline, sink, status, "sink is away, and waited for: {reason}"),
-        }
-    }
-
-    fn sink_back(&self, sink: SinkId) {
-        if let Some(state) = self.state.sinks.get(usize::from(sink.0)) {
-            state.away.set(false);
-            state.blocked.set(false);
-        }
-        let sink = self.sink(sink);
-        self.lacks(format!("sink/{sink}"), None);
-        info!(pipeline = self.name(), sink, "sink takes results again");
-    }
-
-    fn letters_blocked(&self, failure: &Failure) {
-        self.state.letters_blocked.set(true);
-        self.lacks("dead letters".to_owned(), Some(&failure.reason));
-        error!(
-            pipeline = self.name(),
-            "dead letters can't be written, and the pipeline waits: {}", failure.reason
-        );
-    }
-
-    fn letters_back(&self) {
-        self.state.letters_blocked.set(false);
-        self.lacks("dead letters".to_owned(), None);
-        info!(pipeline = self.name(), "dead letters are written again");
     }
 
     fn memo_unusable(&self, source: &TopicPartition, reason: &str) {
