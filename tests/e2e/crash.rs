@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::checker::{self, Found};
-use crate::harness::server::{Gate, Reply, Server};
+use crate::harness::server::{Gate, Reply, Request, Server};
 use crate::harness::test::{Test, suite};
 use crate::harness::topics::{Client, Entry};
 use crate::harness::wait;
@@ -19,6 +19,7 @@ suite![
     three_workers_share_the_load_and_a_clean_leave_repeats_nothing,
     a_worker_killed_under_load_repeats_nothing_below_the_committed_offset,
     a_worker_stopped_past_its_session_comes_back_and_harms_nothing,
+    a_partition_that_left_while_it_was_paused_is_read_on_when_it_comes_back,
     records_settled_ahead_are_not_called_again_after_a_restart,
 ];
 
@@ -204,6 +205,38 @@ fn a_worker_stopped_past_its_session_comes_back_and_harms_nothing(test: &Test) {
         found.again <= 60,
         "{} results stand again, more than was under way",
         found.again
+    );
+}
+
+fn a_partition_that_left_while_it_was_paused_is_read_on_when_it_comes_back(test: &Test) {
+    let (source, out) = (test.topic("in", 2), test.topic("out", 2));
+    let slow = |request: &Request| Reply::echo(request).taking(Duration::from_millis(200));
+    let function = Server::start(slow);
+    let large = "x".repeat(2000);
+    let entries = (0..400).flat_map(|_| (0..2).map(|partition| Entry::value(format!("\"{large}\"")).to(partition)));
+    test.client().produce(&source, entries);
+    let pipeline = test
+        .pipeline(&source)
+        .function(&function.url())
+        .topic_sink(&out)
+        .set("batch.max_records", 2)
+        .set("batch.max_bytes", "16KiB")
+        .set("limits.in_flight_bytes", "64KiB");
+    let first = test.worker_on(&quick_session(test), &pipeline);
+    first.await_metric("fnbridge_paused", &[], 2.0);
+    let second = test.worker_on(&quick_session(test), &pipeline);
+    first.await_metrics(
+        "one partition to leave the first worker while it is paused",
+        |metrics| metrics.sum("fnbridge_assigned_partitions", &[]) == 1.0,
+    );
+    assert!(second.stop().success());
+    function.answer(Reply::echo);
+    test.client().await_committed(&pipeline.group(), &source, &[400, 400]);
+
+    let read = test.client().read_all(&out);
+    assert_eq!(
+        checker::check_counts(&read, &[400, 400]),
+        Found { first: 800, again: 0 }
     );
 }
 

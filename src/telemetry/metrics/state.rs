@@ -204,6 +204,11 @@ impl PipelineState {
 
     pub(crate) fn publish(&self, view: View, at: Moment) {
         let taken = Instant::now();
+        for held in &view.partitions {
+            if let Some(partition) = self.partition_of(&held.source) {
+                partition.note_whether_behind(held.committed, held.position, taken);
+            }
+        }
         *lock(&self.published) = Some(Arc::new(Published { view, at, taken }));
     }
 
@@ -270,6 +275,8 @@ pub(crate) struct PartitionState {
     pub(crate) memos_unusable: Counter,
     pub(crate) overtaken: Counter,
     high: AtomicI64,
+    /// Since when the committed offset is behind the end of the log.
+    behind_since: Mutex<Option<Instant>>,
 }
 
 impl PartitionState {
@@ -290,11 +297,27 @@ impl PartitionState {
             memos_unusable: Counter::default(),
             overtaken: Counter::default(),
             high: AtomicI64::new(-1),
+            behind_since: Mutex::default(),
         }
     }
 
     pub(crate) fn set_high_watermark(&self, high: i64) {
         self.high.store(high, Ordering::Relaxed);
+    }
+
+    fn note_whether_behind(&self, committed: i64, position: i64, now: Instant) {
+        let mut since = lock(&self.behind_since);
+        match self.high_watermark() {
+            Some(high) if high.max(position) > committed => {
+                since.get_or_insert(now);
+            }
+            _ => *since = None,
+        }
+    }
+
+    /// Since when the committed offset is behind the end of the log, as far as that was looked at.
+    pub(crate) fn behind_since(&self) -> Option<Instant> {
+        *lock(&self.behind_since)
     }
 
     /// The offset after the log's last record, once it is known.

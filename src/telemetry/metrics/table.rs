@@ -64,6 +64,8 @@ pub(crate) struct Held<'a> {
     pub(crate) view: &'a PartitionView,
     /// The offset after the log's last record, once it is known.
     pub(crate) high_watermark: Option<i64>,
+    /// Since when the committed offset is behind the end of the log.
+    pub(crate) behind_since: Option<Instant>,
 }
 
 impl Seen {
@@ -84,11 +86,14 @@ impl Seen {
     /// The partitions that were held when the pipeline last published how it looks.
     pub(crate) fn held(&self) -> Vec<Held<'_>> {
         let partitions = self.published.iter().flat_map(|p| &p.view.partitions);
-        let high = |view: &PartitionView| self.state.partition_of(&view.source)?.high_watermark();
         partitions
-            .map(|view| Held {
-                view,
-                high_watermark: high(view),
+            .map(|view| {
+                let state = self.state.partition_of(&view.source);
+                Held {
+                    view,
+                    high_watermark: state.as_ref().and_then(|s| s.high_watermark()),
+                    behind_since: state.as_ref().and_then(|s| s.behind_since()),
+                }
             })
             .collect()
     }
@@ -102,12 +107,15 @@ impl Seen {
         then + self.now.duration_since(published.taken).as_secs_f64()
     }
 
-    /// The age of the partition's oldest unsettled record by its own timestamp, in seconds; 0 where there is none.
+    /// The age of the partition's oldest unsettled record by its own timestamp, in seconds. Where the log has more and
+    /// none of it has arrived, how long that has been so; 0 where all is settled.
     pub(crate) fn lag_seconds(&self, held: &Held<'_>) -> f64 {
         match held.view.oldest_unsettled_ms {
             Some(stamped) if stamped >= 0 => self.now_unix_ms.saturating_sub(stamped).max(0) as f64 / 1000.0,
             Some(_) => self.oldest_age_seconds(held),
-            None => 0.0,
+            None => held
+                .behind_since
+                .map_or(0.0, |since| self.now.saturating_duration_since(since).as_secs_f64()),
         }
     }
 }
@@ -258,7 +266,8 @@ pub(crate) const TABLE: &[Metric] = &[
         kind: Kind::Gauge,
         unit: Unit::Seconds,
         labels: PARTITION,
-        help: "The age of the oldest unsettled record, by its own timestamp; 0 where all that arrived is settled.",
+        help: "The age of the oldest unsettled record, by its own timestamp; where none has arrived of what the log has, how \
+               long that has been so; 0 where all is settled.",
         read: Read::Held(|seen, held| Some(seen.lag_seconds(held))),
     },
     Metric {

@@ -67,6 +67,10 @@ impl Poller {
             self.broken(&error, "take up an assignment");
         } else if self.starved {
             self.pause_fetching();
+        } else {
+            // The client keeps a partition paused that was so when it last left.
+            let places: Vec<Place> = begins.iter().map(|(place, _)| place.clone()).collect();
+            self.fetch_of(&places, true);
         }
         self.wake_fetchers();
     }
