@@ -24,6 +24,8 @@ pub mod pipeline;
 
 pub mod config;
 
+pub mod control;
+
 pub mod cli;
 
 pub use fnbridge_delivery as delivery;

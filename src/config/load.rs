@@ -17,17 +17,65 @@ use super::schema::{pipeline_schema, worker_schema};
 use super::shape::conform;
 use super::yaml::Node;
 use crate::http::AddressPolicy;
-use crate::kafka::Topics;
 use crate::pipeline::PipelineSettings;
-use crate::sink::SinkSettings;
 
 /// A worker's configuration, whole.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The worker.
     pub worker: WorkerSettings,
-    /// Its pipelines, in the order of their files.
+    /// Its pipelines, in the order of their files, before they share what the worker may hold.
     pub pipelines: Vec<PipelineSettings>,
+    /// What further documents are held against.
+    pub foundation: Foundation,
+}
+
+/// What a worker's configuration says for pipelines that are registered later.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    worker: WorkerSettings,
+    clusters: Clusters,
+    base: PathBuf,
+}
+
+/// A document that was found to be right.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The document, as it was written.
+    pub document: Value,
+    /// What it says.
+    pub settings: PipelineSettings,
+}
+
+impl Foundation {
+    /// Checks a text that holds one pipeline, as YAML or JSON.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn pipeline(&self, text: &str) -> Result<Registration, Problems> {
+        let name = "document".to_owned();
+        let (text, problems) = files::parse(name.clone(), self.base.clone(), text);
+        let mut fleet = Fleet {
+            worker: Some((self.worker.clone(), self.clusters.clone())),
+            problems,
+            ..Fleet::default()
+        };
+        match text.documents.as_slice() {
+            [document] => fleet.take_pipeline(&text, document),
+            [] => {}
+            more => {
+                let message = format!("found {} documents, expected one: a pipeline's", more.len());
+                fleet.problems.push(files::problem(&name, Code::InvalidYaml, message));
+            }
+        }
+        match (fleet.pipelines.pop(), text.documents.first()) {
+            (Some(settings), Some(document)) if fleet.problems.is_empty() => Ok(Registration {
+                document: document.to_value(),
+                settings,
+            }),
+            _ => Err(Problems(fleet.problems)),
+        }
+    }
 }
 
 /// What was checked.
@@ -47,10 +95,19 @@ pub fn load(file: &FilePath) -> Result<Loaded, Problems> {
     let mut fleet = Fleet::default();
     let worker = fleet.take_worker(file);
     match worker {
-        Some(worker) if fleet.problems.is_empty() => Ok(Loaded {
-            pipelines: share_out(fleet.pipelines, &worker),
-            worker,
-        }),
+        Some(worker) if fleet.problems.is_empty() => {
+            let clusters = fleet.worker.map(|(_, clusters)| clusters).unwrap_or_default();
+            let foundation = Foundation {
+                worker: worker.clone(),
+                clusters,
+                base: file.parent().unwrap_or(FilePath::new("")).to_owned(),
+            };
+            Ok(Loaded {
+                pipelines: fleet.pipelines,
+                worker,
+                foundation,
+            })
+        }
         Some(_) | None => Err(Problems(fleet.problems)),
     }
 }
@@ -249,40 +306,4 @@ fn revision(document: &Node) -> String {
     value.sort_all_objects();
     let digest = Sha256::digest(value.to_string().as_bytes());
     digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Gives each pipeline its part of what the worker may hold, and tells patterns the topics that they never name.
-fn share_out(mut pipelines: Vec<PipelineSettings>, worker: &WorkerSettings) -> Vec<PipelineSettings> {
-    const LEAST_BYTES: usize = 64 * 1024;
-    let wanted: usize = pipelines.iter().map(|pipeline| pipeline.task.in_flight_bytes).sum();
-    let dead_letters: Vec<(String, String)> = (pipelines.iter())
-        .map(|pipeline| {
-            (
-                pipeline.dead_letter.cluster.name.clone(),
-                pipeline.dead_letter.topic.clone(),
-            )
-        })
-        .collect();
-    let count = pipelines.len().max(1);
-    for pipeline in &mut pipelines {
-        if wanted > worker.in_flight_bytes {
-            let part = pipeline.task.in_flight_bytes as f64 / wanted as f64 * worker.in_flight_bytes as f64;
-            pipeline.task.in_flight_bytes = (part as usize).max(LEAST_BYTES);
-            pipeline.source.inbox_bytes = pipeline.source.inbox_bytes.min(pipeline.task.in_flight_bytes);
-        }
-        pipeline.source.prefetch_bytes = (worker.prefetch_bytes / count).max(LEAST_BYTES);
-        if let Topics::Pattern(_) = pipeline.source.topics {
-            let cluster = pipeline.source.cluster.name.clone();
-            let own = pipeline.sinks.iter().filter_map(|(_, sink)| match sink {
-                SinkSettings::Kafka(kafka) => Some((&kafka.cluster.name, &kafka.topic)),
-                SinkSettings::Http(_) | SinkSettings::Stdout => None,
-            });
-            let written = own.chain(dead_letters.iter().map(|(cluster, topic)| (cluster, topic)));
-            let never: Vec<String> = (written.filter(|(of, _)| **of == cluster))
-                .map(|(_, topic)| topic.clone())
-                .collect();
-            pipeline.source.never = never;
-        }
-    }
-    pipelines
 }

@@ -13,12 +13,14 @@ mod problem;
 mod quantity;
 mod schema;
 mod shape;
+mod share;
 #[cfg(test)]
 mod tests;
 mod yaml;
 
 pub use build::WorkerSettings;
-pub use load::{Checked, Loaded, check, check_text, load};
+pub use load::{Checked, Foundation, Loaded, Registration, check, check_text, load};
 pub use page::{pipeline_page, worker_page};
 pub use problem::{Code, Problem, Problems};
 pub use schema::{pipeline_schema, worker_schema};
+pub use share::share_out;

@@ -29,6 +29,8 @@ pub struct Pipeline {
 enum Control {
     /// Drain, leave the group, end.
     Close,
+    /// Keep the partitions and call nothing, or go on.
+    SetPaused(bool),
 }
 
 /// How far a pipeline has come, and what its task looks like.
@@ -77,6 +79,12 @@ impl Pipeline {
     /// What the pipeline looks like from now on.
     pub fn watch(&self) -> watch::Receiver<Picture> {
         self.picture.clone()
+    }
+
+    /// Keeps its partitions and calls nothing, or goes on.
+    pub fn set_paused(&self, paused: bool) {
+        // A pipeline that has ended by itself needs no telling.
+        let _ = self.control.send(Control::SetPaused(paused));
     }
 
     /// Starts the drain; [`Pipeline::ended`] says when it is over.

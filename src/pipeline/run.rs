@@ -39,22 +39,27 @@ pub(super) async fn supervise(
     let settings = Arc::new(settings);
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
     telemetry.pipeline_started(&settings.revision);
+    let mut paused = settings.paused;
     loop {
         let prepared = tokio::select! {
             prepared = prepare(&settings, &telemetry, &picture) => prepared,
-            _ = commands.recv() => break,
+            told = commands.recv() => match told {
+                Some(Control::SetPaused(now)) => { paused = now; continue }
+                Some(Control::Close) | None => break,
+            },
         };
         telemetry.pipeline_joins();
-        match Run::start(&settings, &telemetry, &picture, prepared)
-            .run(&mut commands)
-            .await
-        {
+        let run = Run::start(&settings, paused, &telemetry, &picture, prepared);
+        match run.run(&mut commands, &mut paused).await {
             Ended::Closed => break,
             Ended::SourceEnded => {}
         }
         tokio::select! {
             () = tokio::time::sleep(RESTART_AFTER) => {}
-            _ = commands.recv() => break,
+            told = commands.recv() => match told {
+                Some(Control::SetPaused(now)) => paused = now,
+                Some(Control::Close) | None => break,
+            },
         }
     }
     picture.send_replace(Picture {
@@ -82,6 +87,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn start(
         settings: &Arc<PipelineSettings>,
+        paused: bool,
         telemetry: &'a PipelineTelemetry,
         picture: &'a watch::Sender<Picture>,
         prepared: Prepared,
@@ -89,7 +95,7 @@ impl<'a> Run<'a> {
         let mut task = Task::new(settings.task.clone());
         let clock = Clock::start();
         let mut dice = Jitter::default();
-        task.handle(Event::SetPaused(settings.paused), clock.now(), &mut dice);
+        task.handle(Event::SetPaused(paused), clock.now(), &mut dice);
         let (source, events) = Source::start(settings.source.clone());
         picture.send_replace(Picture {
             state: PipelineState::Running,
@@ -110,7 +116,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Control>) -> Ended {
+    async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Control>, paused: &mut bool) -> Ended {
         let mut closing = false;
         let mut arrived = Vec::new();
         loop {
@@ -129,11 +135,17 @@ impl<'a> Run<'a> {
                     }
                     arrived.drain(..).for_each(|event| self.take_in_source(event));
                 }
-                // A dropped handle closes the pipeline, too.
-                _ = commands.recv(), if !closing => {
-                    closing = true;
-                    self.source.close();
-                }
+                told = commands.recv(), if !closing => match told {
+                    Some(Control::SetPaused(now)) => {
+                        *paused = now;
+                        self.handle(Event::SetPaused(now));
+                    }
+                    // A dropped handle closes the pipeline, too.
+                    Some(Control::Close) | None => {
+                        closing = true;
+                        self.source.close();
+                    }
+                },
                 () = sleep_until(wakeup) => self.handle(Event::Tick),
             }
             self.task.advance(self.clock.moment());

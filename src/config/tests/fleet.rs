@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::{check, load};
+use crate::config::{check, load, share_out};
 use crate::kafka::Topics;
 
 /// A folder of files, removed at the end.
@@ -52,9 +52,10 @@ fn folder() -> Folder {
 fn pipelines_share_what_the_worker_may_hold() {
     let folder = folder();
     let loaded = load(&folder.file("worker.yaml")).unwrap();
-    let names: Vec<&str> = loaded.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+    let pipelines = share_out(loaded.pipelines, &loaded.worker);
+    let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
-    for pipeline in &loaded.pipelines {
+    for pipeline in &pipelines {
         assert_eq!(pipeline.task.in_flight_bytes, 24 << 20);
         assert_eq!(pipeline.source.prefetch_bytes, 2 << 20);
         assert_eq!(pipeline.source.worker, loaded.worker.id);
@@ -65,7 +66,8 @@ fn pipelines_share_what_the_worker_may_hold() {
 fn a_pattern_never_names_own_outputs_and_anyones_dead_letters() {
     let folder = folder();
     let loaded = load(&folder.file("worker.yaml")).unwrap();
-    let [a, b] = loaded.pipelines.as_slice() else { panic!() };
+    let pipelines = share_out(loaded.pipelines, &loaded.worker);
+    let [a, b] = pipelines.as_slice() else { panic!() };
     assert!(matches!(a.source.topics, Topics::Named(_)));
     assert_eq!(b.source.never, ["b-out", "a.dead-letter", "b.dead-letter"]);
 }

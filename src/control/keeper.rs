@@ -1,0 +1,96 @@
+//! Keeps one pipeline as it is wished: started, drained and started anew, paused, or not there.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::supervisor::Wish;
+use crate::pipeline::{Picture, Pipeline, Shards};
+
+/// What keeps one pipeline.
+pub(super) struct Keeper {
+    wishes: watch::Sender<Option<Wish>>,
+    picture: Arc<Mutex<Option<watch::Receiver<Picture>>>>,
+    keeping: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Begins with a pipeline that is not there.
+    pub(super) fn start(shards: &Arc<Shards>) -> Keeper {
+        let (wishes, wished) = watch::channel(None);
+        let picture = Arc::default();
+        let keeping = tokio::spawn(keep(wished, shards.clone(), Arc::clone(&picture)));
+        Keeper {
+            wishes,
+            picture,
+            keeping,
+        }
+    }
+
+    /// How the pipeline is to be from now on; `None`: not at all.
+    pub(super) fn wish(&self, wish: Option<Wish>) {
+        self.wishes.send_if_modified(|now| {
+            let new = *now != wish;
+            *now = wish;
+            new
+        });
+    }
+
+    /// What the pipeline looks like, where it runs.
+    pub(super) fn picture(&self) -> Option<Picture> {
+        lock(&self.picture).as_ref().map(|picture| picture.borrow().clone())
+    }
+
+    /// Drains the pipeline, and waits until it has ended.
+    pub(super) async fn end(self) {
+        drop(self.wishes);
+        // A keeper that panicked keeps nothing any more.
+        let _ = self.keeping.await;
+    }
+}
+
+async fn keep(
+    mut wishes: watch::Receiver<Option<Wish>>,
+    shards: Arc<Shards>,
+    picture: Arc<Mutex<Option<watch::Receiver<Picture>>>>,
+) {
+    let mut running: Option<(Pipeline, Wish)> = None;
+    loop {
+        let wish = wishes.borrow_and_update().clone();
+        match (running.take(), wish) {
+            (None, None) => {}
+            (None, Some(wish)) => {
+                let pipeline = Pipeline::start(wish.settings.clone(), &shards);
+                *lock(&picture) = Some(pipeline.watch());
+                running = Some((pipeline, wish));
+            }
+            (Some((pipeline, now)), Some(wish)) if now.run == wish.run => {
+                if now.settings.paused != wish.settings.paused {
+                    pipeline.set_paused(wish.settings.paused);
+                }
+                running = Some((pipeline, wish));
+            }
+            (Some((pipeline, _)), Some(_) | None) => {
+                drain(pipeline).await;
+                *lock(&picture) = None;
+                continue;
+            }
+        }
+        if wishes.changed().await.is_err() {
+            break;
+        }
+    }
+    if let Some((pipeline, _)) = running {
+        drain(pipeline).await;
+    }
+}
+
+async fn drain(mut pipeline: Pipeline) {
+    pipeline.close();
+    pipeline.ended().await;
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
