@@ -50,6 +50,7 @@ mod tests {
                 partition: 3,
             },
             offset: 42,
+            generation: 0,
             timestamp_ms: 0,
             key: key.map(Bytes::from_static),
             value: value.map(Bytes::from_static),

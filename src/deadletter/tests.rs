@@ -37,6 +37,7 @@ fn letter(headers: Vec<Header>, response: &'static [u8], result: Option<Output>)
     let record = Record {
         source,
         offset: 42,
+        generation: 0,
         timestamp_ms: 1_764_000_000_000,
         key: Some("k1".into()),
         value,

@@ -1,7 +1,7 @@
 //! The memo: what a task writes beside a committed offset, as Kafka's offset metadata.
 //!
 //! `fnb1.` and base64url of: ordering, running totals by disposition, failed records that stand alone, failed batches
-//! with their boundaries, records settled ahead of the offset; then a CRC-32 of all this and of the offset itself, so
+//! with their boundaries, records settled ahead of the offset, the log's generation unless it is 0; then a CRC-32 of all this and of the offset itself, so
 //! that a memo beside an offset that somebody moved is not believed. Numbers are LEB128.
 
 use std::collections::BTreeMap;
@@ -19,8 +19,8 @@ const PREFIX: &str = "fnb1.";
 const CHECKSUM_BYTES: usize = 4;
 /// What fits between prefix and checksum once base64 has taken its third.
 const MAX_BODY_BYTES: usize = (MAX_CHARS - PREFIX.len()) / 4 * 3 - CHECKSUM_BYTES;
-/// Ordering, six totals, a byte and three counts, at their longest.
-const FIXED_BYTES: usize = 1 + 6 * 9 + 1 + 3 * 3;
+/// Ordering, six totals, a byte, three counts and a generation, at their longest.
+const FIXED_BYTES: usize = 1 + 6 * 9 + 1 + 3 * 3 + 5;
 
 /// What stands beside a committed offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Memo {
     pub batches: Vec<MemoBatch>,
     /// Offsets settled ahead of the committed one, ascending.
     pub settled: Vec<i64>,
+    /// Which of the logs that had this partition's name it is about, from 0: the same offset names another record in each.
+    pub generation: u32,
 }
 
 /// A batch that was called and is not settled: its parts, in the order in which they are to be called.
@@ -76,6 +78,20 @@ impl MemoPart {
 }
 
 impl Memo {
+    /// What stands beside `low`, the first offset of a log that took the place of another: the totals go on, the rest was
+    /// about the other log. `old` is what stood beside its committed offset; one that can't be read counts as the first.
+    pub fn of_new_log(old: Option<&str>, committed: i64, low: i64) -> String {
+        let old = old
+            .and_then(|text| Memo::decode(text, committed).ok())
+            .unwrap_or_default();
+        let new = Memo {
+            totals: old.totals,
+            generation: old.generation.saturating_add(1),
+            ..Memo::default()
+        };
+        new.encode(low)
+    }
+
     /// Writes the memo for the committed offset `base`. Every offset in it is at or above `base`.
     pub fn encode(&self, base: i64) -> String {
         let mut body = Vec::with_capacity(128);
@@ -89,6 +105,9 @@ impl Memo {
             body.extend(shorter(parts_of(batch, base), marks_of(batch, base)));
         }
         put_offsets(&mut body, base, &self.settled);
+        if self.generation > 0 {
+            put_varint(&mut body, u64::from(self.generation));
+        }
         let checksum = checksum(&body, base);
         body.extend_from_slice(&checksum);
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&body))
@@ -243,6 +262,9 @@ fn decode_body(bytes: &mut &[u8], base: i64) -> Option<Memo> {
         memo.batches.push(take_batch(bytes, base)?);
     }
     memo.settled = take_offsets(bytes, base)?;
+    if !bytes.is_empty() {
+        memo.generation = u32::try_from(take_varint(bytes)?).ok()?;
+    }
     bytes.is_empty().then_some(memo)
 }
 
@@ -361,6 +383,7 @@ mod tests {
                 },
             ],
             settled: vec![102, 104, 105],
+            generation: 0,
         }
     }
 
@@ -369,6 +392,20 @@ mod tests {
         let text = sample().encode(100);
         assert!(text.is_ascii());
         assert_eq!(Memo::decode(&text, 100), Ok(sample()));
+    }
+
+    #[test]
+    fn a_new_log_has_the_next_generation_and_nothing_of_the_old_one_but_its_totals() {
+        let first = Memo::of_new_log(Some(&sample().encode(100)), 100, 7);
+        let expected = |generation| Memo {
+            generation,
+            totals: sample().totals,
+            ..Memo::default()
+        };
+        assert_eq!(Memo::decode(&first, 7), Ok(expected(1)));
+        assert_eq!(Memo::decode(&Memo::of_new_log(Some(&first), 7, 0), 0), Ok(expected(2)));
+        let unknown = Memo::decode(&Memo::of_new_log(None, 100, 0), 0).unwrap();
+        assert_eq!(unknown.generation, 1);
     }
 
     #[test]

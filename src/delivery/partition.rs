@@ -117,6 +117,8 @@ pub(crate) struct Partition {
     /// Records outside batches whose attempts the memo has to keep.
     pub(crate) spent: BTreeMap<Seq, u32>,
     pub(crate) restored: Option<Restored>,
+    /// Which of the logs that had this name it reads.
+    pub(crate) generation: u32,
     pub(crate) totals: [u64; 6],
     pub(crate) commit: CommitState,
     pub(crate) drain: Option<Drain>,
@@ -167,8 +169,13 @@ impl Partition {
             works_memo_bytes: 0,
             spent: BTreeMap::new(),
             totals: memo.totals,
+            generation: memo.generation,
+            // A crash is not to fall back to another log's number.
+            commit: CommitState {
+                settled: memo.generation > 0,
+                ..CommitState::default()
+            },
             restored: Restored::from_memo(memo, ordering),
-            commit: CommitState::default(),
             drain: None,
             paused: false,
             held_bytes: 0,

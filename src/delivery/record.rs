@@ -36,6 +36,8 @@ pub struct Record {
     pub source: TopicPartition,
     /// Its offset in that partition.
     pub offset: i64,
+    /// Which of the logs that had this partition's name the record stands in, from 0: its memo says.
+    pub generation: u32,
     /// Milliseconds since the Unix epoch, or -1 where the record has none.
     pub timestamp_ms: i64,
     /// The key; `None` is no key, which is not an empty one.

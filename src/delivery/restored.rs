@@ -274,6 +274,7 @@ impl Partition {
             totals: self.totals,
             batches,
             settled,
+            generation: self.generation,
         }
     }
 

@@ -114,7 +114,7 @@ impl Function {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + HEADERS_OF_A_CALL);
         headers.extend(self.headers.iter().cloned());
         headers.insert(CONTENT_TYPE, encoded.content_type);
-        headers.insert(IDEMPOTENCY_KEY, header_value([batch.pipeline, "/", batch.id].concat())?);
+        headers.insert(IDEMPOTENCY_KEY, header_value(idempotency_key(batch))?);
         headers.insert(ATTEMPT, HeaderValue::from(batch.attempt));
         if let Some(traceparent) = batch.traceparent {
             let value = HeaderValue::from_maybe_shared(traceparent.clone());
@@ -144,6 +144,15 @@ impl Function {
             Class::FunctionError(reason) => Answer::Failed(failure(reason)),
             other => status::answer(other, failure(status::reason(answer.status))),
         }
+    }
+}
+
+/// `<pipeline>/<batch>`, and `;g=<n>` where the same offsets named other records before.
+fn idempotency_key(batch: &Batch<'_>) -> String {
+    let key = [batch.pipeline, "/", batch.id].concat();
+    match batch.records.first().map_or(0, |record| record.generation) {
+        0 => key,
+        generation => format!("{key};g={generation}"),
     }
 }
 

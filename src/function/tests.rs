@@ -42,6 +42,7 @@ fn call_of(offsets: impl IntoIterator<Item = i64>) -> Call {
                 partition: 3,
             },
             offset,
+            generation: 0,
             timestamp_ms: 1_764_000_000_000,
             key: Some(Bytes::from_static(b"k1")),
             value: Some(Bytes::from_static(br#"{"amount":7}"#)),

@@ -13,6 +13,7 @@ pub(super) fn record(partition: i32, offset: i64) -> Record {
     Record {
         source,
         offset,
+        generation: 0,
         timestamp_ms: 1,
         key: None,
         value: Some("{}".into()),

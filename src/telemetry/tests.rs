@@ -32,6 +32,7 @@ fn record(offset: i64) -> Arc<Record> {
     Arc::new(Record {
         source: source(),
         offset,
+        generation: 0,
         timestamp_ms: 0,
         key: Some(Bytes::from_static(SECRET.as_bytes())),
         value: Some(Bytes::from_static(SECRET.as_bytes())),

@@ -336,6 +336,7 @@ pub fn arrival(partition: i32, offset: i64, key: Option<&'static str>) -> Arriva
         record: Arc::new(Record {
             source: source(partition),
             offset,
+            generation: 0,
             timestamp_ms: EPOCH_MS,
             key: key.map(|key| Bytes::from_static(key.as_bytes())),
             value: Some(Bytes::from_static(b"{}")),

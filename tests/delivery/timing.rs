@@ -91,6 +91,7 @@ fn run(ordering: Ordering, max_records: usize) -> (u64, f64) {
                 record: Arc::new(Record {
                     source: sources[p].clone(),
                     offset,
+                    generation: 0,
                     timestamp_ms: 0,
                     key: Some(keys[offset as usize * 7 % 1000].clone()),
                     value: Some(value.clone()),

@@ -19,6 +19,7 @@ suite![
     a_partition_added_later_is_read_from_its_beginning,
     a_pattern_takes_new_topics_and_never_its_own_outputs,
     a_recreated_topic_is_read_from_its_beginning,
+    a_topic_recreated_while_it_is_read_gets_keys_that_were_never_used,
     records_that_retention_removed_are_counted_and_reading_goes_on,
     aborted_transactions_are_not_seen,
     a_compacted_topic_is_read_across_its_gaps,
@@ -178,7 +179,7 @@ fn a_recreated_topic_is_read_from_its_beginning(test: &Test) {
     test.client().create(&source, 1, &[]);
     test.client()
         .produce(&source, (100..105).map(|n| Entry::value(n.to_string())));
-    let worker = test.worker(&pipeline);
+    test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[5]);
 
     let values: Vec<Value> = function
@@ -189,7 +190,30 @@ fn a_recreated_topic_is_read_from_its_beginning(test: &Test) {
         .map(|record| record["value"].clone())
         .collect();
     assert_eq!(values, [100, 101, 102, 103, 104]);
-    worker.await_log(&[&source, "recreated"]);
+}
+
+fn a_topic_recreated_while_it_is_read_gets_keys_that_were_never_used(test: &Test) {
+    let source = test.topic("in", 1);
+    test.client().produce(&source, numbers(0, 0..20));
+    let function = Server::echo();
+    let pipeline = test.pipeline(&source).function(&function.url());
+    let worker = test.worker(&pipeline);
+    test.client().await_committed(&pipeline.group(), &source, &[20]);
+    test.client().delete(&source);
+    test.client().create(&source, 1, &[]);
+    let entries = (100..105).map(|n| Entry::value(n.to_string()));
+    test.client().produce(&source, entries);
+    test.client().await_committed(&pipeline.group(), &source, &[5]);
+
+    worker.await_log(&["so the log is another one", &source]);
+    let mut called = Vec::new();
+    for request in function.requests() {
+        let (key, values) = (request.header("idempotency-key"), request.records());
+        let is_new = values[0]["value"].as_i64() >= Some(100);
+        assert_eq!(key.ends_with(";g=1"), is_new, "{key}");
+        called.extend(values.into_iter().map(|record| record["value"].clone()));
+    }
+    assert_eq!(called[20..], [100, 101, 102, 103, 104]);
 }
 
 fn records_that_retention_removed_are_counted_and_reading_goes_on(test: &Test) {

@@ -140,6 +140,7 @@ mod tests {
                 partition: 3,
             },
             offset,
+            generation: 0,
             timestamp_ms: 1_764_000_000_000,
             key: key.map(Bytes::copy_from_slice),
             value: value.map(Bytes::copy_from_slice),

@@ -98,6 +98,7 @@ mod tests {
                 partition: 3,
             },
             offset: 42,
+            generation: 0,
             timestamp_ms: 1000,
             key: key.map(Bytes::from_static),
             value: value.map(Bytes::from_static),

@@ -19,6 +19,7 @@ fn batch(offsets: impl IntoIterator<Item = i64>) -> Vec<Arc<Record>> {
             partition: 3,
         },
         offset,
+        generation: 0,
         timestamp_ms: 1000 + offset,
         key: Some(Bytes::from(format!("k{offset}"))),
         value: Some(Bytes::from_static(b"{}")),

@@ -7,17 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::events::{SourceEvent, Started};
 use super::native::{CommittedOffset, Place};
 use crate::delivery::event::Assignment;
+use crate::delivery::memo::Memo;
 use crate::delivery::record::TopicPartition;
 use crate::kafka::start::{Begin, Lost};
 
 /// Assignments are numbered through the whole process, so that no number comes twice whatever is restarted.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// Partitions that were read and are not held are remembered up to this many.
+const MAX_LEFT: usize = 10_000;
+
 /// The partitions that are held.
 #[derive(Default)]
 pub(super) struct Desk {
     slots: HashMap<Assignment, Slot>,
     by_place: HashMap<Place, Assignment>,
+    /// How partitions stood that were read and then left.
+    left: HashMap<Place, Stand>,
     /// An assignment of the group whose positions are being found out.
     pending: Option<(u64, Vec<Place>)>,
     tickets: u64,
@@ -34,6 +40,29 @@ pub(super) struct Slot {
     pub paused: bool,
     /// The group takes it away; no records of it are handed over.
     pub draining: bool,
+    /// Which of the logs that had this name it is.
+    pub generation: u32,
+    began: Stand,
+}
+
+/// Where a partition was read from, and what stood beside that offset.
+#[derive(Clone, Default)]
+struct Stand {
+    offset: i64,
+    memo: Option<String>,
+}
+
+impl Stand {
+    /// A memo that can't be read counts as the first log's, as it does to the task.
+    fn generation(&self) -> u32 {
+        let memo = self.memo.as_deref().map(|memo| Memo::decode(memo, self.offset));
+        memo.and_then(Result::ok).map_or(0, |memo| memo.generation)
+    }
+
+    /// What is to stand beside the first offset of the log that took this one's place.
+    fn of_new_log(&self, low: i64) -> String {
+        Memo::of_new_log(self.memo.as_deref(), self.offset, low)
+    }
 }
 
 /// What the group takes away.
@@ -84,16 +113,32 @@ impl Desk {
         if let Some(old) = self.remove(&place) {
             events.push(SourceEvent::Lost(vec![old]));
         }
+        let left = self.left.remove(&place);
         let (position, started, overtaken) = match begin {
             Begin::Committed(offset) => (offset, Started::Committed, None),
-            Begin::NewPartition(low) => (low, Started::NewPartition, None),
+            // The broker forgets what was committed with a topic that is deleted.
+            Begin::NewPartition(low) => match &left {
+                Some(left) => (low, Started::Recreated { committed: left.offset }, None),
+                None => (low, Started::NewPartition, None),
+            },
             Begin::Recreated { committed, low } => (low, Started::Recreated { committed }, None),
             Begin::Overtaken { committed, low } => (committed, Started::Committed, Some(low)),
             Begin::Unknown => (0, Started::NewPartition, None),
         };
-        // What stands beside an offset of another log says nothing about this one.
-        let memo = committed.and_then(|c| c.memo).filter(|_| started == Started::Committed);
-        let assignment = self.insert(&place, overtaken.unwrap_or(position));
+        let stood = committed.map(|c| Stand {
+            offset: c.offset,
+            memo: c.memo,
+        });
+        let memo = match started {
+            Started::Committed => stood.and_then(|stood| stood.memo),
+            Started::NewPartition => None,
+            Started::Recreated { .. } => Some(stood.or(left).unwrap_or_default().of_new_log(position)),
+        };
+        let began = Stand {
+            offset: position,
+            memo: memo.clone(),
+        };
+        let assignment = self.insert(&place, overtaken.unwrap_or(position), began);
         events.push(SourceEvent::Assigned {
             assignment,
             source: self.slots[&assignment].source.clone(),
@@ -201,13 +246,18 @@ impl Desk {
             }
             Lost::Recreated { low } => {
                 let source = slot.source.clone();
+                let memo = slot.began.of_new_log(low);
                 self.lose(std::slice::from_ref(&place), events);
-                let assignment = self.insert(&place, low);
+                let began = Stand {
+                    offset: low,
+                    memo: Some(memo.clone()),
+                };
+                let assignment = self.insert(&place, low, began);
                 events.push(SourceEvent::Assigned {
                     assignment,
                     source,
                     position: low,
-                    memo: None,
+                    memo: Some(memo),
                     started: Started::Recreated { committed: from },
                 });
                 Some((place, low))
@@ -251,7 +301,7 @@ impl Desk {
             .take_if(|(_, pending)| pending.iter().any(|p| places.contains(p)));
     }
 
-    fn insert(&mut self, place: &Place, position: i64) -> Assignment {
+    fn insert(&mut self, place: &Place, position: i64, began: Stand) -> Assignment {
         let assignment = Assignment(NEXT.fetch_add(1, Ordering::Relaxed));
         let source = TopicPartition {
             topic: place.0.as_str().into(),
@@ -263,6 +313,8 @@ impl Desk {
             position,
             paused: false,
             draining: false,
+            generation: began.generation(),
+            began,
         };
         self.slots.insert(assignment, slot);
         self.by_place.insert(place.clone(), assignment);
@@ -271,7 +323,10 @@ impl Desk {
 
     fn remove(&mut self, place: &Place) -> Option<Assignment> {
         let assignment = self.by_place.remove(place)?;
-        self.slots.remove(&assignment);
+        let slot = self.slots.remove(&assignment);
+        if let Some(slot) = slot.filter(|slot| slot.position > slot.began.offset && self.left.len() < MAX_LEFT) {
+            self.left.insert(place.clone(), slot.began);
+        }
         Some(assignment)
     }
 }
@@ -299,6 +354,13 @@ mod tests {
         Resolved {
             begin,
             ..committed(partition, 5)
+        }
+    }
+
+    fn first_new_log() -> Memo {
+        Memo {
+            generation: 1,
+            ..Memo::default()
         }
     }
 
@@ -420,9 +482,9 @@ mod tests {
             events.as_slice(),
             [SourceEvent::Assigned {
                 position: 0,
-                memo: None,
+                memo: Some(memo),
                 ..
-            }]
+            }] if Memo::decode(memo, 0).unwrap() == first_new_log()
         ));
     }
 
@@ -434,8 +496,27 @@ mod tests {
         assert_eq!(seek, Some((place(0), 0)));
         assert!(matches!(events.as_slice(), [
             SourceEvent::Lost(l),
-            SourceEvent::Assigned { assignment, position: 0, memo: None, started: Started::Recreated { committed: 5 }, .. }
-        ] if *l == [a] && *assignment != a));
+            SourceEvent::Assigned {
+                assignment, position: 0, memo: Some(memo), started: Started::Recreated { committed: 5 }, ..
+            }
+        ] if *l == [a] && *assignment != a && Memo::decode(memo, 0).unwrap() == first_new_log()));
+    }
+
+    #[test]
+    fn a_partition_that_was_read_and_has_no_offset_any_more_is_another_log() {
+        let (mut desk, [a, _]) = desk();
+        desk.get_mut(a).unwrap().position = 9;
+        desk.lose(&[place(0)], &mut Vec::new());
+        let mut events = Vec::new();
+        let ticket = desk.assign(vec![place(0)]);
+        let forgotten = Resolved {
+            committed: None,
+            ..begin(0, Begin::NewPartition(0))
+        };
+        desk.resolved(ticket, vec![forgotten], &mut events);
+        assert!(matches!(events.as_slice(), [
+            SourceEvent::Assigned { memo: Some(memo), started: Started::Recreated { committed: 5 }, .. }
+        ] if Memo::decode(memo, 0).unwrap() == first_new_log()));
     }
 
     #[test]

@@ -181,7 +181,8 @@ impl fmt::Display for Started {
             Started::NewPartition => write!(f, "at the beginning: the group has no offset on this partition"),
             Started::Recreated { committed } => write!(
                 f,
-                "at the beginning: offset {committed} is beyond the end, so the topic was recreated or cut off"
+                "at the beginning: offset {committed} is gone or beyond the end, so the log is another one: the topic was \
+                 recreated or cut off"
             ),
         }
     }

@@ -148,6 +148,7 @@ mod tests {
                 partition: 0,
             },
             offset,
+            generation: 0,
             timestamp_ms: 0,
             key: None,
             value: Some(bytes::Bytes::from(vec![0; 1000])),

@@ -174,7 +174,7 @@ impl RawRecord<'_> {
     }
 
     /// A record of our own. Key and value, and header values, share one allocation.
-    pub(super) fn copy(&self, source: TopicPartition) -> Record {
+    pub(super) fn copy(&self, source: TopicPartition, generation: u32) -> Record {
         let message = self.message();
         // SAFETY: pointers and lengths are the library's own, and null stands for null.
         let (key, value) = unsafe { (slice(message.key, message.key_len), slice(message.payload, message.len)) };
@@ -188,6 +188,7 @@ impl RawRecord<'_> {
         Record {
             source,
             offset: message.offset,
+            generation,
             timestamp_ms: self.timestamp_ms(),
             key: cut(key),
             value: cut(value),

@@ -21,6 +21,7 @@ pub(super) struct Routes {
 struct Route {
     /// `None`: not held, or not read any more.
     to: Option<(Assignment, TopicPartition)>,
+    generation: u32,
     /// The next offset that can come; anything before it has been here.
     next: i64,
     records: Vec<Arc<Record>>,
@@ -38,7 +39,7 @@ impl Routes {
         let Some((_, source)) = route.to.as_ref().filter(|_| raw.offset() >= route.next) else {
             return 0;
         };
-        let record = raw.copy(source.clone());
+        let record = raw.copy(source.clone(), route.generation);
         route.next = record.offset + 1;
         let bytes = record.weight_bytes();
         route.records.push(Arc::new(record));
@@ -51,6 +52,7 @@ impl Routes {
             let slot = desk.at(&(raw.topic(), key.1)).filter(|s| !s.draining);
             routes.push(Route {
                 to: slot.map(|s| (s.assignment, s.source.clone())),
+                generation: slot.map_or(0, |s| s.generation),
                 next: slot.map_or(0, |s| s.position),
                 records: Vec::new(),
             });

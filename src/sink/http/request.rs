@@ -81,9 +81,9 @@ pub(super) fn body(elements: &[Element<'_>]) -> Bytes {
 }
 
 /// The same list of results has the same key: `<pipeline>/<sink>/<record>#<index>` of one that is sent alone, else the first
-/// and last, with their count and the SHA-256 of the list.
+/// and last, with their count and the SHA-256 of the list; and `;g=<n>` where the same offsets named other records before.
 pub(super) fn idempotency_key(pipeline: &str, sink: &str, elements: &[Element<'_>]) -> String {
-    match elements {
+    let key = match elements {
         [] => format!("{pipeline}/{sink}"),
         [one] => format!("{pipeline}/{sink}/{}", one.id()),
         [first, .., last] => {
@@ -100,6 +100,10 @@ pub(super) fn idempotency_key(pipeline: &str, sink: &str, elements: &[Element<'_
                 elements.len()
             )
         }
+    };
+    match elements.first().map_or(0, |element| element.record.generation) {
+        0 => key,
+        generation => format!("{key};g={generation}"),
     }
 }
 
@@ -124,6 +128,16 @@ mod tests {
         let key = idempotency_key("p", "s", &all);
         assert!(key.starts_with("p/s/orders/3/42#0..orders/3/43#0~2~"), "{key}");
         assert_eq!(key, idempotency_key("p", "s", &elements(&store)));
+    }
+
+    #[test]
+    fn the_same_offset_of_another_log_has_another_key() {
+        let later = Record {
+            generation: 2,
+            ..record(3, 42)
+        };
+        let store = store(vec![(later, vec![output(None, "1")])]);
+        assert_eq!(idempotency_key("p", "s", &elements(&store)), "p/s/orders/3/42#0;g=2");
     }
 
     #[test]

@@ -96,6 +96,7 @@ mod tests {
                 partition: 0,
             },
             offset: 0,
+            generation: 0,
             timestamp_ms: 0,
             key: None,
             value: None,

@@ -29,6 +29,7 @@ fn record(offset: i64, traceparent: Option<&'static str>) -> Arc<Record> {
             partition: 3,
         },
         offset,
+        generation: 0,
         timestamp_ms: 0,
         key: Some(Bytes::from_static(b"the key")),
         value: Some(Bytes::from_static(b"the value")),

@@ -131,6 +131,7 @@ impl Log {
         let record = Record {
             source: self.source.clone(),
             offset,
+            generation: 0,
             timestamp_ms: unix_ms,
             key: key.map(|key| Bytes::from(key.to_string())),
             value: Some(Bytes::from_static(value)),
