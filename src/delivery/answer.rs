@@ -117,6 +117,8 @@ pub enum Receipt {
     },
     /// The sink is away (connection, time-out, 408, 429, 5xx, retriable Kafka errors).
     Away(Failure),
+    /// The sink is away, and asked to be left alone for so long; the core bounds it.
+    AwayFor(Failure, Millis),
     /// The sink is registered wrongly (401, 403, 404, no right to write): waited for, and said.
     Blocked(Failure),
 }

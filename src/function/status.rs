@@ -1,17 +1,15 @@
 //! What a status and its headers mean.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use hyper::StatusCode;
-use hyper::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use hyper::header::{HeaderMap, HeaderName};
 
 use super::settings::Override;
 use crate::delivery::answer::{Answer, Failure};
 use crate::delivery::time::Millis;
-
-/// However long `retry-after` says.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+use crate::http::retry_after;
 
 /// Headers by which a platform says on a 2xx that the function failed.
 const FUNCTION_ERRORS: [HeaderName; 2] = [
@@ -118,25 +116,10 @@ fn function_error(status: u16, headers: &HeaderMap) -> Option<String> {
     })
 }
 
-/// `retry-after` in seconds or as a date, which is held against the answer's own `date` where it has one, so that clocks
-/// need not agree. Anything else is as if it were not there.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Millis> {
-    let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !said.is_empty() && said.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a long time.
-        let wait = Duration::from_secs(said.parse().unwrap_or(u64::MAX));
-        return Some(wait.min(MAX_RETRY_AFTER).into());
-    }
-    let until = httpdate::parse_http_date(said).ok()?;
-    let date = headers
-        .get(DATE)
-        .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    let wait = until.duration_since(date.unwrap_or(now)).unwrap_or_default();
-    Some(wait.min(MAX_RETRY_AFTER).into())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hyper::header::HeaderValue;
 
     use super::*;

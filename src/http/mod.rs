@@ -7,6 +7,7 @@ mod connector;
 mod policy;
 mod pool;
 mod reading;
+mod retry_after;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -17,3 +18,4 @@ pub use check::{check_header, check_url};
 pub use client::{HttpClient, HttpSettings};
 pub use policy::AddressPolicy;
 pub use pool::{AnswerPool, Lease};
+pub use retry_after::retry_after;

@@ -13,8 +13,8 @@ use crate::invariants;
 use crate::lane::LaneRef;
 use crate::partition::{Delivering, Partition, Seq, State};
 use crate::record::{Output, SinkId};
-use crate::retry;
-use crate::time::{Dice, Moment, Now};
+use crate::retry::{self, MAX_ASKED_WAIT};
+use crate::time::{Dice, Millis, Moment, Now};
 
 /// Records in one request to a sink.
 const MAX_ITEMS: usize = 1000;
@@ -49,6 +49,28 @@ struct Away {
     until: Moment,
     tries: u32,
     told: bool,
+}
+
+/// Why a sink did not take results.
+struct Trouble {
+    failure: Failure,
+    /// It is registered wrongly.
+    blocked: bool,
+    /// It is worth a word.
+    tell: bool,
+    /// How long it asked to be left alone.
+    asked_wait: Option<Millis>,
+}
+
+impl Trouble {
+    fn new(failure: Failure, blocked: bool, tell: bool) -> Trouble {
+        Trouble {
+            failure,
+            blocked,
+            tell,
+            asked_wait: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -229,35 +251,40 @@ impl Task {
                         .map(|p| p.record_id(seq))
                         .unwrap_or_default();
                     self.tell_guard(GuardKind::SinkRefused, record, failure.clone());
-                    trouble = Some((failure, true, true));
+                    trouble = Some(Trouble::new(failure, true, true));
                 }
-                Receipt::TryAgain(failure) => trouble = trouble.or(Some((failure, false, false))),
-                Receipt::Away(failure) => trouble = Some((failure, false, true)),
-                Receipt::Blocked(failure) => trouble = Some((failure, true, true)),
+                Receipt::TryAgain(failure) => trouble = trouble.or(Some(Trouble::new(failure, false, false))),
+                Receipt::Away(failure) => trouble = Some(Trouble::new(failure, false, true)),
+                Receipt::AwayFor(failure, wait) => {
+                    let asked_wait = Some(wait.min(MAX_ASKED_WAIT));
+                    trouble = Some(Trouble {
+                        asked_wait,
+                        ..Trouble::new(failure, false, true)
+                    });
+                }
+                Receipt::Blocked(failure) => trouble = Some(Trouble::new(failure, true, true)),
             }
             if let Some(lane) = lane {
                 self.sinks.look_at((assignment, lane));
             }
         }
         match trouble {
-            Some((failure, blocked, tell)) => self.sink_away(sink, failure, blocked, tell, now.at, dice),
+            Some(trouble) => self.sink_away(sink, trouble, now.at, dice),
             None if taken => self.sink_back(sink),
             None => {}
         }
     }
 
-    fn sink_away(
-        &mut self,
-        sink: SinkId,
-        failure: Failure,
-        blocked: bool,
-        tell: bool,
-        now: Moment,
-        dice: &mut dyn Dice,
-    ) {
+    fn sink_away(&mut self, sink: SinkId, trouble: Trouble, now: Moment, dice: &mut dyn Dice) {
+        let Trouble {
+            failure,
+            blocked,
+            tell,
+            asked_wait,
+        } = trouble;
         let state = &mut self.sinks.sinks[sink.0 as usize];
         let (tries, told) = state.away.as_ref().map_or((0, false), |away| (away.tries, away.told));
-        let wait = retry::probe_wait(&self.settings.retry, tries + 1, dice);
+        let wait = asked_wait.unwrap_or_else(|| retry::probe_wait(&self.settings.retry, tries + 1, dice));
         state.away = Some(Away {
             until: now + wait,
             tries: tries + 1,

@@ -158,6 +158,7 @@ impl Task {
             }
             Receipt::TryAgain(failure)
             | Receipt::Away(failure)
+            | Receipt::AwayFor(failure, _)
             | Receipt::Blocked(failure)
             | Receipt::Refused { failure, .. } => {
                 let tries = self.letters.away.as_ref().map_or(0, |away| away.tries) + 1;

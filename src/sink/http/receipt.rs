@@ -1,10 +1,13 @@
 //! What an answer means to the results that were sent.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use hyper::StatusCode;
 
 use crate::delivery::answer::{Failure, Receipt};
-use crate::http::{HttpAnswer, HttpError};
+use crate::delivery::time::Millis;
+use crate::http::{HttpAnswer, HttpError, retry_after};
 
 /// The beginning of an answer that a failure keeps.
 const KEPT_RESPONSE_BYTES: usize = 4096;
@@ -19,14 +22,28 @@ pub(super) enum Meaning {
     Elsewise(Receipt),
 }
 
-/// What is away is waited for, 401, 403 and 404 block and are said, 400, 413 and 422 refuse the record.
+/// What is away is waited for, after 429 and 503 as long as `retry-after` asks; 401, 403 and 404 block and are said, 400, 413 and 422 refuse the record.
 pub(super) fn meaning(answer: Result<HttpAnswer, HttpError>) -> Meaning {
     match answer {
-        Ok(answer) => of_status(answer.status, &answer.body),
+        Ok(answer) => match (of_status(answer.status, &answer.body), asked_wait(&answer)) {
+            (Meaning::Elsewise(Receipt::Away(failure)), Some(wait)) => {
+                Meaning::Elsewise(Receipt::AwayFor(failure, wait))
+            }
+            (meaning, _) => meaning,
+        },
         Err(error @ HttpError::Denied(_)) => Meaning::Elsewise(Receipt::Blocked(Failure::of(error.to_string()))),
         // 2xx with a long body: what it says does not matter.
         Err(HttpError::TooLarge { status, .. }) if status.is_success() => Meaning::Stored,
         Err(error) => Meaning::Elsewise(Receipt::Away(Failure::of(error.to_string()))),
+    }
+}
+
+fn asked_wait(answer: &HttpAnswer) -> Option<Millis> {
+    match answer.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            retry_after(&answer.headers, SystemTime::now())
+        }
+        _ => None,
     }
 }
 

@@ -70,6 +70,7 @@ fn words(receipts: &[Receipt]) -> Vec<String> {
         Receipt::TryAgain(_) => "again".to_owned(),
         Receipt::Refused { index, failure } => format!("refused {index} {}", failure.status.unwrap_or(0)),
         Receipt::Away(failure) => format!("away {}", failure.status.unwrap_or(0)),
+        Receipt::AwayFor(failure, wait) => format!("away {} for {wait}", failure.status.unwrap_or(0)),
         Receipt::Blocked(failure) => format!("blocked {}", failure.status.unwrap_or(0)),
     };
     receipts.iter().map(word).collect()
@@ -171,6 +172,14 @@ async fn a_place_that_may_not_be_called_blocks() {
     });
     let sink = HttpSink::open(denied, AnswerPool::new(1 << 20)).unwrap();
     assert_eq!(words(&sink.store(results(&[1])).await), ["blocked 0"]);
+}
+
+#[tokio::test]
+async fn a_sink_says_how_long_it_is_to_be_left_alone() {
+    for (status, expected) in [(429, "away 429 for 7.0 s"), (503, "away 503 for 7.0 s"), (500, "away 500")] {
+        let server = Server::answering(answer(status, "retry-after: 7\r\n", "")).await;
+        assert_eq!(words(&stored(&server, results(&[1])).await), [expected]);
+    }
 }
 
 #[tokio::test]

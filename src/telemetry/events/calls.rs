@@ -69,7 +69,7 @@ fn said(receipt: &Receipt) -> &'static str {
         Receipt::Stored => RECEIPTS[0],
         Receipt::TryAgain(_) => RECEIPTS[1],
         Receipt::Refused { .. } => RECEIPTS[2],
-        Receipt::Away(_) => RECEIPTS[3],
+        Receipt::Away(_) | Receipt::AwayFor(..) => RECEIPTS[3],
         Receipt::Blocked(_) => RECEIPTS[4],
     }
 }

@@ -4,8 +4,28 @@ use fnbridge_delivery::answer::{Answer, Receipt, Stage, Verdict};
 use fnbridge_delivery::event::{Event, Notice};
 use fnbridge_delivery::record::{Output, SinkId};
 use fnbridge_delivery::settings::Ordering;
+use fnbridge_delivery::time::Millis;
 
 use crate::script::{Script, failure};
+
+#[test]
+fn a_sink_that_asks_to_be_left_alone_is_left_alone_so_long() {
+    let mut script = Script::with(|s| s.sinks = 1);
+    script.sinks_answer = false;
+    let assignment = script.assign(0);
+    script.arrive(assignment, 0, 0..1);
+    let call = script.call();
+    script.succeed(&call);
+    let store = script.stores.pop_front().expect("a request to the sink");
+    script.answer_store(store, vec![Receipt::AwayFor(failure(429), Millis::secs(60))]);
+    script.wait(59_000);
+    assert!(script.stores.is_empty());
+    script.wait(1_000);
+    let store = script.stores.pop_front().expect("another request after a minute");
+    script.answer_store(store, vec![Receipt::AwayFor(failure(503), Millis::secs(1_000_000))]);
+    script.wait(15 * 60 * 1000);
+    assert_eq!(script.stores.len(), 1, "at most a quarter of an hour");
+}
 
 #[test]
 fn a_sink_that_is_away_neither_calls_the_function_again_nor_repeats_what_another_stored() {
