@@ -6,15 +6,14 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::Task;
-use crate::answer::{Disposition, Failure, Receipt, Stage};
-use crate::event::{Assignment, Effect, GuardKind, LetterFacts, Notice, Store, StoreId, StoreItem};
+use crate::answer::Disposition;
+use crate::event::{Assignment, Effect, Store, StoreId, StoreItem};
 use crate::guard::Guard;
 use crate::invariants;
 use crate::lane::LaneRef;
 use crate::partition::{Delivering, Partition, Seq, State};
 use crate::record::{Output, SinkId};
-use crate::retry::{self, MAX_ASKED_WAIT};
-use crate::time::{Dice, Millis, Moment, Now};
+use crate::time::Moment;
 
 /// Records in one request to a sink.
 const MAX_ITEMS: usize = 1000;
@@ -27,8 +26,8 @@ type Sender = (Assignment, LaneRef);
 /// What is on its way to the sinks.
 #[derive(Debug)]
 pub(super) struct Sinks {
-    sinks: Vec<SinkState>,
-    stores: FxHashMap<StoreId, OnWire>,
+    pub(super) sinks: Vec<SinkState>,
+    pub(super) stores: FxHashMap<StoreId, OnWire>,
     next_store: u64,
     /// The sender that was looked at last, since nothing was gathered.
     looked_at: Option<Sender>,
@@ -36,47 +35,25 @@ pub(super) struct Sinks {
 }
 
 #[derive(Debug, Default)]
-struct SinkState {
+pub(super) struct SinkState {
     /// Lanes to look at for results.
     senders: BTreeSet<Sender>,
-    requests: usize,
-    away: Option<Away>,
+    pub(super) requests: usize,
+    pub(super) away: Option<Away>,
 }
 
 /// A sink that did not take results, and is asked again.
 #[derive(Debug)]
-struct Away {
-    until: Moment,
-    tries: u32,
-    told: bool,
-}
-
-/// Why a sink did not take results.
-struct Trouble {
-    failure: Failure,
-    /// It is registered wrongly.
-    blocked: bool,
-    /// It is worth a word.
-    tell: bool,
-    /// How long it asked to be left alone.
-    asked_wait: Option<Millis>,
-}
-
-impl Trouble {
-    fn new(failure: Failure, blocked: bool, tell: bool) -> Trouble {
-        Trouble {
-            failure,
-            blocked,
-            tell,
-            asked_wait: None,
-        }
-    }
+pub(super) struct Away {
+    pub(super) until: Moment,
+    pub(super) tries: u32,
+    pub(super) told: bool,
 }
 
 #[derive(Debug)]
-struct OnWire {
-    sink: SinkId,
-    items: Vec<(Assignment, Seq)>,
+pub(super) struct OnWire {
+    pub(super) sink: SinkId,
+    pub(super) items: Vec<(Assignment, Seq)>,
 }
 
 impl Sinks {
@@ -98,7 +75,7 @@ impl Sinks {
             .min()
     }
 
-    fn all(&self) -> u64 {
+    pub(super) fn all(&self) -> u64 {
         match self.sinks.len() {
             64 => u64::MAX,
             n => (1 << n) - 1,
@@ -215,157 +192,6 @@ impl Task {
         }));
     }
 
-    pub(super) fn stored(&mut self, id: StoreId, receipts: Vec<Receipt>, now: Now, dice: &mut dyn Dice) {
-        let Some(OnWire { sink, items }) = self.sinks.stores.remove(&id) else {
-            return self.notice(Notice::LateDiscarded { what: "receipts" });
-        };
-        debug_assert_eq!(items.len(), receipts.len(), "a receipt for each item");
-        let state = &mut self.sinks.sinks[sink.0 as usize];
-        state.requests -= 1;
-        let mut trouble = None;
-        let mut taken = false;
-        for ((assignment, seq), receipt) in items.into_iter().zip(receipts) {
-            let Some(partition) = self.partitions.get_mut(&assignment) else {
-                self.notice(Notice::LateDiscarded { what: "receipt" });
-                continue;
-            };
-            partition.items_on_wire -= 1;
-            let lane = partition.back_from(seq, sink);
-            self.touch(assignment);
-            match receipt {
-                Receipt::Stored => {
-                    taken = true;
-                    self.item_stored(assignment, seq, sink);
-                }
-                Receipt::Refused { index, failure } if !self.sinks.guard.tripped() => {
-                    self.sinks.guard.count();
-                    self.result_refused(assignment, seq, sink, index, failure, now);
-                }
-                Receipt::Refused { index, failure } => {
-                    if let Some(delivering) = self.delivering(assignment, seq) {
-                        delivering.from.insert(sink.0, index);
-                    }
-                    let record = self
-                        .partitions
-                        .get(&assignment)
-                        .map(|p| p.record_id(seq))
-                        .unwrap_or_default();
-                    self.tell_guard(GuardKind::SinkRefused, record, failure.clone());
-                    trouble = Some(Trouble::new(failure, true, true));
-                }
-                Receipt::TryAgain(failure) => trouble = trouble.or(Some(Trouble::new(failure, false, false))),
-                Receipt::Away(failure) => trouble = Some(Trouble::new(failure, false, true)),
-                Receipt::AwayFor(failure, wait) => {
-                    let asked_wait = Some(wait.min(MAX_ASKED_WAIT));
-                    trouble = Some(Trouble {
-                        asked_wait,
-                        ..Trouble::new(failure, false, true)
-                    });
-                }
-                Receipt::Blocked(failure) => trouble = Some(Trouble::new(failure, true, true)),
-            }
-            if let Some(lane) = lane {
-                self.sinks.look_at((assignment, lane));
-            }
-        }
-        match trouble {
-            Some(trouble) => self.sink_away(sink, trouble, now.at, dice),
-            None if taken => self.sink_back(sink),
-            None => {}
-        }
-    }
-
-    fn sink_away(&mut self, sink: SinkId, trouble: Trouble, now: Moment, dice: &mut dyn Dice) {
-        let Trouble {
-            failure,
-            blocked,
-            tell,
-            asked_wait,
-        } = trouble;
-        let state = &mut self.sinks.sinks[sink.0 as usize];
-        let (tries, told) = state.away.as_ref().map_or((0, false), |away| (away.tries, away.told));
-        let wait = asked_wait.unwrap_or_else(|| retry::probe_wait(&self.settings.retry, tries + 1, dice));
-        state.away = Some(Away {
-            until: now + wait,
-            tries: tries + 1,
-            told: told || tell,
-        });
-        if tell && !told {
-            self.notice(Notice::SinkAway { sink, failure, blocked });
-        }
-    }
-
-    fn sink_back(&mut self, sink: SinkId) {
-        let told = self.sinks.sinks[sink.0 as usize]
-            .away
-            .take()
-            .is_some_and(|away| away.told);
-        if told {
-            self.notice(Notice::SinkBack { sink });
-        }
-        self.reset_sink_guard();
-    }
-
-    fn item_stored(&mut self, assignment: Assignment, seq: Seq, sink: SinkId) {
-        if let Some(delivering) = self.delivering(assignment, seq) {
-            delivering.stored |= 1 << sink.0;
-        }
-        self.settle_if_delivered(assignment, seq);
-    }
-
-    /// The result that the sink refuses becomes a dead letter, those behind it go on.
-    fn result_refused(
-        &mut self,
-        assignment: Assignment,
-        seq: Seq,
-        sink: SinkId,
-        index: usize,
-        failure: Failure,
-        now: Now,
-    ) {
-        let Some(delivering) = self.delivering(assignment, seq) else {
-            return;
-        };
-        delivering.refused = true;
-        delivering.letters += 1;
-        delivering.from.insert(sink.0, index + 1);
-        let result = delivering.outputs.get(index).cloned();
-        let more = delivering
-            .outputs
-            .iter()
-            .skip(index + 1)
-            .any(|output| output.sink.is_none_or(|other| other == sink));
-        if !more {
-            delivering.stored |= 1 << sink.0;
-        }
-        let facts = LetterFacts {
-            stage: Stage::Sink,
-            failure,
-            attempts: 1,
-            first_failed_ms: now.unix_ms,
-            last_failed_ms: now.unix_ms,
-            sink: Some(sink),
-            result,
-        };
-        self.write_letter(assignment, seq, facts);
-    }
-
-    /// Every sink has stored or refused what it was to get, and what it refused stands in the dead-letter topic.
-    pub(super) fn settle_if_delivered(&mut self, assignment: Assignment, seq: Seq) {
-        let all = self.sinks.all();
-        let Some(delivering) = self.delivering(assignment, seq) else {
-            return;
-        };
-        if delivering.stored == all && delivering.letters == 0 {
-            let disposition = if delivering.refused {
-                Disposition::DeadLettered
-            } else {
-                Disposition::Delivered
-            };
-            self.settle(assignment, seq, disposition);
-        }
-    }
-
     pub(super) fn delivering(&mut self, assignment: Assignment, seq: Seq) -> Option<&mut Delivering> {
         match &mut self.partitions.get_mut(&assignment)?.entry_mut(seq)?.state {
             State::Delivering(delivering) => Some(delivering),
@@ -456,7 +282,7 @@ impl Partition {
     }
 
     /// A record is no longer on its way to a sink. Returns its lane.
-    fn back_from(&mut self, seq: Seq, sink: SinkId) -> Option<LaneRef> {
+    pub(super) fn back_from(&mut self, seq: Seq, sink: SinkId) -> Option<LaneRef> {
         let bit = 1u64 << sink.0;
         let entry = self.entry_mut(seq)?;
         if let State::Delivering(delivering) = &mut entry.state {

@@ -13,6 +13,7 @@ mod dispatch;
 mod drain;
 mod failures;
 mod letters;
+mod receipts;
 mod verdicts;
 mod view;
 

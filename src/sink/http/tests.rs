@@ -176,7 +176,11 @@ async fn a_place_that_may_not_be_called_blocks() {
 
 #[tokio::test]
 async fn a_sink_says_how_long_it_is_to_be_left_alone() {
-    for (status, expected) in [(429, "away 429 for 7.0 s"), (503, "away 503 for 7.0 s"), (500, "away 500")] {
+    for (status, expected) in [
+        (429, "away 429 for 7.0 s"),
+        (503, "away 503 for 7.0 s"),
+        (500, "away 500"),
+    ] {
         let server = Server::answering(answer(status, "retry-after: 7\r\n", "")).await;
         assert_eq!(words(&stored(&server, results(&[1])).await), [expected]);
     }
