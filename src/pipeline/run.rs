@@ -38,7 +38,7 @@ pub(super) async fn supervise(
 ) {
     let settings = Arc::new(settings);
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
-    telemetry.pipeline_started(&settings.revision);
+    telemetry.pipeline_started(&settings.revision, &settings.labels);
     let mut paused = settings.paused;
     loop {
         let prepared = tokio::select! {

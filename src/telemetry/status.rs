@@ -27,6 +27,7 @@ pub(super) fn summary(state: Arc<PipelineState>) -> Value {
 pub(super) fn whole(state: Arc<PipelineState>) -> Value {
     let seen = Seen::new(state);
     let standing = lock(&seen.state.standing).clone();
+    let facts = lock(&seen.state.facts).clone();
     let view = seen.published.as_ref().map(|published| &published.view);
     let breaker = view.filter(|view| view.breaker_open).map(|view| {
         let failure = view.breaker_reason.as_ref();
@@ -38,6 +39,8 @@ pub(super) fn whole(state: Arc<PipelineState>) -> Value {
     });
     json!({
         "name": seen.name(),
+        "revision": facts.revision,
+        "labels": facts.labels,
         "phase": seen.state.phase().name(),
         "troubles": standing.source,
         "missing_rights": seen.state.missing_rights(),

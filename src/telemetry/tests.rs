@@ -72,7 +72,7 @@ fn everything(telemetry: &PipelineTelemetry) {
         reason: SECRET.into(),
         ..Failure::default()
     };
-    telemetry.pipeline_started("0123abcd");
+    telemetry.pipeline_started("0123abcd", &[("team".to_owned(), "payments".to_owned())].into());
     telemetry.assigned(HELD, &source(), 40, &"at the committed offset");
     telemetry.polled(HELD, &[record(40), record(41)]);
     telemetry.watermarks(HELD, 100);
@@ -186,6 +186,7 @@ fn what_happens_is_counted_where_it_belongs() {
     let page = exposition(&worker);
     let of = "pipeline=\"orders-enrich\",topic=\"orders\",partition=\"3\"";
     for line in [
+        "fnbridge_pipeline_info{pipeline=\"orders-enrich\",revision=\"0123abcd\",label_team=\"payments\"} 1".into(),
         format!("fnbridge_polled_records_total{{{of}}} 2"),
         format!("fnbridge_attempts_total{{{of},outcome=\"success\"}} 1"),
         format!("fnbridge_attempts_total{{{of},outcome=\"failed\"}} 0"),

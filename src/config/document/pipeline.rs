@@ -18,7 +18,7 @@ pub(crate) struct PipelineDoc {
         extend("x-fnbridge-form" = "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit")
     )]
     pub(crate) name: String,
-    /// Labels, for people and metrics.
+    /// Labels, for people and for `fnbridge_pipeline_info`, which has them as `label_<name>`.
     pub(crate) labels: BTreeMap<String, String>,
     /// Whether it runs. A paused pipeline stays in its group and calls nothing.
     pub(crate) state: StateDoc,

@@ -1,17 +1,22 @@
 //! What happens to a pipeline as a whole.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use tracing::{error, info, warn};
 
 use super::More;
 use crate::telemetry::PipelineTelemetry;
-use crate::telemetry::metrics::state::Phase;
+use crate::telemetry::metrics::state::{Facts, Phase, lock};
 
 impl PipelineTelemetry {
     /// The pipeline starts.
-    pub fn pipeline_started(&self, revision: &str) {
+    pub fn pipeline_started(&self, revision: &str, labels: &BTreeMap<String, String>) {
         self.state.set_phase(Phase::Running);
+        *lock(&self.state.facts) = Facts {
+            revision: revision.to_owned(),
+            labels: labels.clone(),
+        };
         info!(pipeline = self.name(), revision, "pipeline starts");
     }
 

@@ -1,5 +1,6 @@
 //! The metrics as text: for Prometheus, and for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::state::{PartitionState, WorkerState};
@@ -112,7 +113,18 @@ impl<'m> Samples<'m> {
 
     /// A sample, with a value for each of the metric's labels.
     pub(crate) fn put(&mut self, labels: &[&str], value: f64) {
-        self.line("", labels, None, value);
+        self.line("", labels, &[], value);
+    }
+
+    /// A sample of 1 that says more of what it is about, in labels of its own.
+    pub(crate) fn info(&mut self, labels: &[&str], more: &BTreeMap<String, String>) {
+        // Different names may come to the same; the first one stands.
+        let mut named = BTreeMap::new();
+        for (name, value) in more {
+            named.entry(label_name(name)).or_insert(value.as_str());
+        }
+        let more: Vec<(&str, &str)> = named.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.line("", labels, &more, 1.0);
     }
 
     pub(crate) fn count(&mut self, labels: &[&str], value: u64) {
@@ -142,20 +154,20 @@ impl<'m> Samples<'m> {
     pub(crate) fn histogram(&mut self, labels: &[&str], histogram: &Histogram) {
         let cumulative = histogram.cumulative();
         for (bound, count) in LATENCY_BOUNDS_SECONDS.iter().zip(cumulative) {
-            self.line("_bucket", labels, Some(&bound.to_string()), count as f64);
+            self.line("_bucket", labels, &[("le", &bound.to_string())], count as f64);
         }
         let all = cumulative[LATENCY_BOUNDS_SECONDS.len()] as f64;
-        self.line("_bucket", labels, Some("+Inf"), all);
-        self.line("_sum", labels, None, histogram.sum_seconds());
-        self.line("_count", labels, None, all);
+        self.line("_bucket", labels, &[("le", "+Inf")], all);
+        self.line("_sum", labels, &[], histogram.sum_seconds());
+        self.line("_count", labels, &[], all);
     }
 
-    fn line(&mut self, suffix: &str, labels: &[&str], bound: Option<&str>, value: f64) {
+    fn line(&mut self, suffix: &str, labels: &[&str], more: &[(&str, &str)], value: f64) {
         debug_assert_eq!(labels.len(), self.metric.labels.len(), "{}", self.metric.name);
         let _ = write!(self.lines, "{}{suffix}", self.metric.name);
         let labels = self.metric.labels.iter().copied().zip(labels.iter().copied());
         let mut open = '{';
-        for (name, value) in labels.chain(bound.map(|bound| ("le", bound))) {
+        for (name, value) in labels.chain(more.iter().copied()) {
             let _ = write!(self.lines, "{open}{name}=\"");
             escape(value, &mut self.lines);
             self.lines.push('"');
@@ -174,6 +186,15 @@ impl<'m> Samples<'m> {
             page.push_str(&self.lines);
         }
     }
+}
+
+/// A user's label as one of Prometheus': nothing but letters, digits and underscores.
+fn label_name(name: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    std::iter::once("label_")
+        .flat_map(str::chars)
+        .chain(name.chars().map(allowed))
+        .collect()
 }
 
 /// A label's value may be anything; these three would end it.
@@ -223,6 +244,12 @@ mod tests {
             "docs/metrics.md is not what the table says; write it anew with \
              `FNBRIDGE_WRITE_DOCS=1 cargo test --lib the_page_of_metrics_is_current`"
         );
+    }
+
+    #[test]
+    fn a_users_label_is_one_of_prometheus() {
+        assert_eq!(label_name("app.kubernetes.io/team"), "label_app_kubernetes_io_team");
+        assert_eq!(label_name("größe"), "label_gr__e");
     }
 
     #[test]

@@ -123,9 +123,17 @@ pub(crate) struct PipelineState {
     pub(crate) late: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) troubles: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) standing: Mutex<Standing>,
+    pub(crate) facts: Mutex<Facts>,
     pub(crate) phase: Mutex<Phase>,
     partitions: RwLock<Partitions>,
     published: Mutex<Option<Arc<Published>>>,
+}
+
+/// What a pipeline's document says of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) revision: String,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// What stands in a pipeline's way just now, by what said so.
@@ -170,6 +178,7 @@ impl PipelineState {
             late: Mutex::default(),
             troubles: Mutex::default(),
             standing: Mutex::default(),
+            facts: Mutex::default(),
             phase: Mutex::default(),
             partitions: RwLock::default(),
             published: Mutex::default(),

@@ -156,6 +156,17 @@ pub(crate) const TABLE: &[Metric] = &[
         }),
     },
     Metric {
+        name: "fnbridge_pipeline_info",
+        kind: Kind::Gauge,
+        unit: Unit::Flag,
+        labels: &["pipeline", "revision"],
+        help: "The document that runs; its labels are here as `label_<name>`, to be joined with other metrics.",
+        read: Read::Pipeline(|seen, out| {
+            let facts = lock(&seen.state.facts);
+            out.info(&[seen.name(), &facts.revision], &facts.labels);
+        }),
+    },
+    Metric {
         name: "fnbridge_pipeline_running",
         kind: Kind::Gauge,
         unit: Unit::Flag,
