@@ -19,6 +19,7 @@ suite![
     three_workers_share_the_load_and_a_clean_leave_repeats_nothing,
     a_worker_killed_under_load_repeats_nothing_below_the_committed_offset,
     a_worker_stopped_past_its_session_comes_back_and_harms_nothing,
+    a_worker_that_holds_nothing_leaves_its_group_too,
     a_partition_that_left_while_it_was_paused_is_read_on_when_it_comes_back,
     records_settled_ahead_are_not_called_again_after_a_restart,
 ];
@@ -206,6 +207,24 @@ fn a_worker_stopped_past_its_session_comes_back_and_harms_nothing(test: &Test) {
         "{} results stand again, more than was under way",
         found.again
     );
+}
+
+fn a_worker_that_holds_nothing_leaves_its_group_too(test: &Test) {
+    let source = test.topic("in", 1);
+    let pipeline = test.pipeline(&source).function(&Server::echo().url());
+    let first = test.worker(&pipeline);
+    let second = test.worker(&pipeline);
+    wait::until_true("both to be members", || test.client().members(&pipeline.group()) == 2);
+    for worker in [second, first] {
+        let left = test.client().members(&pipeline.group()) - 1;
+        assert!(worker.stop().success());
+        let has_left = || (test.client().members(&pipeline.group()) == left).then_some(());
+        wait::within(
+            Duration::from_secs(10),
+            "the worker to be gone before its session is",
+            has_left,
+        );
+    }
 }
 
 fn a_partition_that_left_while_it_was_paused_is_read_on_when_it_comes_back(test: &Test) {

@@ -36,6 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A topic that a pattern found before is believed to be gone after so many looks without it.
 const LOOKS_WITHOUT: u32 = 2;
+/// How long a group that is being joined is waited for, before it is left: a member that leaves in the middle is only
+/// missed when its session is over.
+const JOIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long leaving the group may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -66,6 +69,8 @@ pub(super) struct Poller {
     /// The topics that are subscribed to, and in how many looks each was missing.
     subscribed: Vec<(String, u32)>,
     phase: Phase,
+    /// The group has given something, were it nothing, since it was subscribed to.
+    joined: bool,
     looking: bool,
     next_look: Instant,
     /// Partitions that the client has stopped, and that are to be read on.
@@ -82,8 +87,8 @@ pub(super) struct Poller {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Reading,
-    /// What is held is being drained; the group is left after that.
-    Closing,
+    /// What is held is being drained; the group is left after that. Since when.
+    Closing(Instant),
     /// The group is being left.
     Leaving(Instant),
     Ended,
@@ -117,6 +122,7 @@ impl Poller {
             troubles: Troubles::default(),
             subscribed: Vec::new(),
             phase: Phase::Reading,
+            joined: false,
             looking: true,
             next_look: now,
             restarts: Vec::new(),
@@ -159,7 +165,7 @@ impl Poller {
                 self.routes.clear();
             }
             Command::Close if self.phase == Phase::Reading => {
-                self.phase = Phase::Closing;
+                self.phase = Phase::Closing(Instant::now());
                 self.desk.drain_all(&mut self.events);
                 self.routes.clear();
                 self.pause_fetching();
@@ -260,8 +266,8 @@ impl Poller {
         }
         match self.phase {
             Phase::Reading => self.look_around(now),
-            Phase::Closing if self.desk.is_empty() => self.leave(now),
-            Phase::Closing => {}
+            Phase::Closing(since) if self.desk.is_empty() && self.may_leave(since, now) => self.leave(now),
+            Phase::Closing(_) => {}
             Phase::Leaving(until) => {
                 if self.client.closed() || now >= until {
                     self.phase = Phase::Ended;

@@ -295,6 +295,15 @@ impl Client {
         }
     }
 
+    /// How many members a group has.
+    pub fn members(&self, group: &str) -> usize {
+        let consumer = self.consumer(group).expect("a consumer");
+        let found = wait::until("the group's members", || {
+            consumer.fetch_group_list(Some(group), ONE_CALL).ok()
+        });
+        found.groups().iter().map(|group| group.members().len()).sum()
+    }
+
     /// What a group has committed for a topic: by partition, the offset and what stands beside it.
     pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, (i64, String)> {
         let consumer = self.consumer(group).expect("a consumer");

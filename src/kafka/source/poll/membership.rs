@@ -6,7 +6,7 @@ use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::Offset;
 
-use super::{LEAVE_WITHIN, Phase, Poller, list};
+use super::{JOIN_WITHIN, LEAVE_WITHIN, Phase, Poller, list};
 use crate::delivery::event::Assignment;
 use crate::kafka::source::desk::Slot;
 use crate::kafka::source::events::TroubleKind;
@@ -17,6 +17,7 @@ use crate::kafka::start::lost;
 impl Poller {
     pub(super) fn assigned(&mut self, places: Vec<Place>) {
         self.well(&[TroubleKind::GroupDenied, TroubleKind::ClusterAway, TroubleKind::Other]);
+        self.joined = true;
         match self.phase {
             Phase::Reading => {
                 let ticket = self.desk.assign(places.clone());
@@ -28,7 +29,7 @@ impl Poller {
                 }
             }
             // The group is being left, which answers this one too.
-            Phase::Closing => {
+            Phase::Closing(_) => {
                 self.desk.assign(places);
             }
             Phase::Leaving(_) | Phase::Ended => self.let_all_go(),
@@ -155,8 +156,18 @@ impl Poller {
         self.fetch_of(&paused, false);
     }
 
+    pub(super) fn may_leave(&self, closing_since: Instant, now: Instant) -> bool {
+        let joining = !self.subscribed.is_empty() && !self.joined && !self.troubles.any();
+        !joining || now.duration_since(closing_since) >= JOIN_WITHIN
+    }
+
     pub(super) fn leave(&mut self, now: Instant) {
         self.phase = Phase::Leaving(now + LEAVE_WITHIN);
+        // A cooperative member that holds nothing is closed without a word to the group, which would wait for it at the
+        // next rebalance until its session is over; one that unsubscribes leaves.
+        if self.client.assignment().is_ok_and(|held| held.count() == 0) {
+            self.client.unsubscribe();
+        }
         if let Err(error) = self.client.close_queue() {
             self.client_error(&error, "leave the group");
             self.phase = Phase::Ended;
@@ -168,7 +179,7 @@ impl Poller {
 
     /// Leaves at once, and drains nothing.
     pub(super) fn abandon(&mut self) {
-        if let Phase::Reading | Phase::Closing = self.phase {
+        if let Phase::Reading | Phase::Closing(_) = self.phase {
             self.flush();
             let places = self.desk.places();
             self.desk.lose(&places, &mut self.events);
