@@ -24,7 +24,11 @@ pub mod pipeline;
 
 pub mod config;
 
+pub mod store;
+
 pub mod control;
+
+pub mod api;
 
 pub mod cli;
 

@@ -1,0 +1,3 @@
+//! The API under `/v1`.
+
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Where the fleet's state is kept: a small ordered map with revisions.
