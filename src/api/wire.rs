@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+pub use crate::control::access::Role;
 use crate::control::registry::{Difference, Verb};
+pub use crate::telemetry::PipelineEvent;
+pub use crate::telemetry::status::{LastError, LimitUse, PartitionStatus, Phase, SinkStatus, TaskStatus, TaskSummary};
 
 /// A pipeline as it is answered: the document as it was sent, and beside it what the fleet knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -40,28 +43,6 @@ pub enum State {
     Running,
     /// To keep its partitions and call nothing.
     Paused,
-}
-
-/// How far a pipeline has come, over all of its workers: the most telling one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// No worker has it: none is placed, or none can run it.
-    Unplaced,
-    /// A worker begins with it.
-    Starting,
-    /// It waits for something that it cannot start without; the reason says what.
-    Waiting,
-    /// Partitions are being shared out.
-    Rebalancing,
-    /// Records flow, or would if there were any.
-    Running,
-    /// It waits for the function, a sink, the dead-letter topic, or an operator; the reason says which.
-    Blocked,
-    /// It was paused.
-    Paused,
-    /// It has ended on its worker.
-    Stopped,
 }
 
 /// A pipeline in a list.
@@ -133,109 +114,6 @@ pub struct PipelineStatus {
     /// What is not as it should be with the pipeline as a whole: files that differ between workers, a seek under way.
     #[serde(default)]
     pub remarks: Vec<String>,
-}
-
-/// One worker's share of a pipeline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct TaskStatus {
-    /// The worker.
-    pub worker: String,
-    /// The revision that it runs: a number, or a hash for one from a file.
-    pub revision: String,
-    /// How far it has come.
-    pub phase: Phase,
-    /// Why it does not run, where it does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Since when it is in this phase, RFC 3339.
-    pub since: String,
-    /// How often it was started anew after it failed.
-    pub restarts: u64,
-    /// The function's last answers that were no success, newest first.
-    pub last_errors: Vec<LastError>,
-    /// What the task uses of what it may.
-    pub limits: Vec<LimitUse>,
-    /// Each sink.
-    pub sinks: Vec<SinkStatus>,
-    /// Each partition that it holds.
-    pub partitions: Vec<PartitionStatus>,
-}
-
-/// An answer that was no success.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LastError {
-    /// When, RFC 3339.
-    pub at: String,
-    /// The first record that it was about.
-    pub id: String,
-    /// The answer's status, where there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// What was wrong.
-    pub reason: String,
-}
-
-/// What is used of a limit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LimitUse {
-    /// The limit's name in the document, such as `limits.records_per_second`.
-    pub limit: String,
-    /// What is used.
-    pub used: f64,
-    /// What may be used; absent where there is no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of: Option<f64>,
-}
-
-/// How a sink stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SinkStatus {
-    /// Its name.
-    pub name: String,
-    /// It does not take results; it is waited for.
-    pub away: bool,
-    /// Waiting alone won't help.
-    pub blocked: bool,
-}
-
-/// How a partition stands on the worker that holds it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PartitionStatus {
-    /// Its topic.
-    pub topic: String,
-    /// Its number.
-    pub partition: i32,
-    /// What it does: `running`, `waiting_for_function`, `paused_by_breaker`, `paused_by_guard`, `blocked_on_dead_letter_topic`,
-    /// `waiting_for_sink`, `waiting_for_oldest`, `paused`, `rebalancing`, `throttled`.
-    pub doing: String,
-    /// Since when, RFC 3339, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
-    /// The last answer that explains it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The records that stand first.
-    #[serde(default)]
-    pub stands_first: Vec<String>,
-    /// The committed offset.
-    pub committed: i64,
-    /// The offset after the last record that was read.
-    pub position: i64,
-    /// Records between the committed offset and the end of the log; absent before the end is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lag_records: Option<i64>,
-    /// For how long it has been behind, in seconds.
-    pub lag_seconds: f64,
-    /// Records that wait for a call.
-    pub waiting: u64,
-    /// Records on the wire.
-    pub in_flight: u64,
-    /// Records that arrived and are not settled.
-    pub unsettled: u64,
-    /// Calls that carried records, so far.
-    pub attempts: u64,
-    /// Records by disposition, as remembered beside the offset.
-    pub totals: BTreeMap<String, u64>,
 }
 
 /// One change in a pipeline's history.
@@ -434,35 +312,6 @@ pub struct WorkerList {
     /// What `after` is for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-}
-
-/// Something that happened to a pipeline, as it goes over the stream of events.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PipelineEvent {
-    /// When, RFC 3339.
-    pub at: String,
-    /// The worker that it happened on.
-    pub worker: String,
-    /// The pipeline.
-    pub pipeline: String,
-    /// `info`, `warn` or `error`.
-    pub level: String,
-    /// What happened, as in the log.
-    pub text: String,
-}
-
-/// What a token's bearer may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Look.
-    Viewer,
-    /// Also pause, resume, restart, seek, skip, try, and see to dead letters.
-    Operator,
-    /// Also register, change and delete pipelines, and write secrets.
-    Editor,
-    /// Also tokens and the audit log.
-    Admin,
 }
 
 /// A token, without what makes it one.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::config::{self, Loaded};
-use crate::control::{Supervisor, Wish};
-use crate::pipeline::PipelineSettings;
+use crate::api::{self, Server, Tls};
+use crate::config::{self, Loaded, WorkerSettings};
+use crate::control::access::{Secrets, SecretsKey, Tokens};
+use crate::control::fleet::{Duty, Fleet, Identity, Parts, Standing};
+use crate::control::{Supervisor, files};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{OpsServer, Readiness, WorkerTelemetry, init_log, init_tracing};
+use crate::store::{self, Store, StoreError};
+use crate::telemetry::{WorkerTelemetry, init_log, init_tracing};
 
-/// Runs a worker with the pipelines that its configuration names.
+/// Runs a worker: pipelines from its files, and those that the fleet places on it
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// The worker's configuration
@@ -31,28 +34,51 @@ pub enum ServeError {
 /// Runs a worker until a signal ends it, and drains.
 ///
 /// # Errors
-/// A configuration with problems, an address in use, an endpoint that can't be used.
+/// A configuration with problems, an address in use, a store or an endpoint that can't be used.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
-    let Loaded { worker, pipelines, .. } =
-        config::load(&args.config).map_err(|problems| ServeError::Invalid(problems.to_string()))?;
+    let loaded = config::load(&args.config).map_err(|problems| ServeError::Invalid(problems.to_string()))?;
+    let registrations = files::registrations(&loaded);
+    let Loaded { worker, foundation, .. } = loaded;
     init_log(&worker.log);
     let tracing = init_tracing(worker.otlp_endpoint.as_deref(), &worker.id).map_err(ServeError::Failed)?;
-    let server = OpsServer::bind(worker.listen).await.map_err(ServeError::Failed)?;
+    let tls = worker
+        .access
+        .tls
+        .clone()
+        .map(|(certificate, key)| Tls { certificate, key });
+    let server = Server::bind(worker.listen, tls).await.map_err(ServeError::Failed)?;
     let address = server.address().map_err(failed)?;
     let shutdown = Shutdown::on_signals().map_err(failed)?;
     let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
+    let store = open_store(&worker).await?;
     let telemetry = WorkerTelemetry;
-    telemetry.started(&worker.id, address, pipelines.len());
+    telemetry.started(&worker.id, address, registrations.len());
 
-    supervisor.set(held_by_files(config::share_out(pipelines, &worker)));
-    let supervised = supervisor.clone();
-    let ready: Readiness = Arc::new(move || supervised.ready());
+    let (files, following) = files::follow(args.config, registrations);
+    let secrets = Secrets::new(store.clone(), secrets_key(&worker)?);
+    let fleet = Fleet::join(Parts {
+        identity: identity(&worker, address),
+        store: store.clone(),
+        foundation,
+        supervisor: supervisor.clone(),
+        files,
+        secrets: secrets.clone(),
+    });
+    let (supervised, standing) = (supervisor.clone(), fleet.standing());
+    let routes = api::router(api::Parts {
+        fleet: fleet.clone(),
+        secrets,
+        tokens: tokens(&worker, store)?,
+        readiness: Box::new(move || ready(&standing.borrow(), &supervised)),
+    });
     let (stop_serving, served) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(server.serve(ready, async {
+    let serving = tokio::spawn(server.serve(routes, async {
         // The sender is dropped where the worker ends otherwise.
         let _ = served.await;
     }));
     telemetry.stopping(shutdown.asked().await);
+    following.abort();
+    fleet.leave().await;
     supervisor.close().await;
     let _ = stop_serving.send(());
     serving.await.map_err(failed)?.map_err(failed)?;
@@ -60,12 +86,50 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     tokio::task::spawn_blocking(move || drop(tracing)).await.map_err(failed)
 }
 
-fn held_by_files(pipelines: Vec<PipelineSettings>) -> Vec<Wish> {
-    let wish = |settings: PipelineSettings| Wish {
-        run: settings.revision.clone(),
-        settings,
-    };
-    pipelines.into_iter().map(wish).collect()
+/// A store that can't be used ends the worker; one that is away is waited for, while pipelines from files run.
+async fn open_store(worker: &WorkerSettings) -> Result<Arc<dyn Store>, ServeError> {
+    let store = store::open(&worker.store.0).map_err(|error| failed(format!("store: {error}")))?;
+    match store.get("leader").await {
+        Err(StoreError::Unusable(reason)) => Err(failed(format!("store: {reason}"))),
+        Ok(_) | Err(StoreError::Away(_)) => Ok(store),
+    }
+}
+
+fn tokens(worker: &WorkerSettings, store: Arc<dyn Store>) -> Result<Option<Tokens>, ServeError> {
+    if !worker.access.tokens {
+        return Ok(None);
+    }
+    let first = std::env::var("FNBRIDGE_ADMIN_TOKEN").ok();
+    Tokens::follow(store, first.as_deref()).map(Some).map_err(failed)
+}
+
+fn secrets_key(worker: &WorkerSettings) -> Result<Option<SecretsKey>, ServeError> {
+    let key = worker.access.secrets_key.as_deref().map(SecretsKey::read);
+    key.transpose()
+        .map_err(|reason| failed(format!("access.secrets_key: {reason}")))
+}
+
+fn identity(worker: &WorkerSettings, address: std::net::SocketAddr) -> Identity {
+    let duties = [(worker.controls, Duty::Control), (worker.works, Duty::Worker)];
+    Identity::of_this_process(
+        &worker.id,
+        duties
+            .into_iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, duty)| duty)
+            .collect(),
+        worker.labels.clone(),
+        address.to_string(),
+    )
+}
+
+fn ready(standing: &Standing, supervisor: &Supervisor) -> Result<(), String> {
+    match standing {
+        Standing::Joining => Err("the fleet has not been heard of yet".to_owned()),
+        Standing::Refused(reason) => Err(reason.clone()),
+        // What runs goes on without the store.
+        Standing::Joined | Standing::Away(_) => supervisor.ready(),
+    }
 }
 
 impl From<String> for ServeError {

@@ -12,7 +12,7 @@ use super::build::{self, Clusters, Surroundings, WorkerSettings};
 use super::document::{PipelineDoc, WorkerDoc};
 use super::files::{self, Text};
 use super::path::Path;
-use super::problem::{Code, Problem, Problems, Report};
+use super::problem::{Code, KnownSecrets, Problem, Problems, Report};
 use super::schema::{pipeline_schema, worker_schema};
 use super::shape::conform;
 use super::yaml::Node;
@@ -26,6 +26,8 @@ pub struct Loaded {
     pub worker: WorkerSettings,
     /// Its pipelines, in the order of their files, before they share what the worker may hold.
     pub pipelines: Vec<PipelineSettings>,
+    /// Their documents, as they were written, by name.
+    pub documents: BTreeMap<String, Value>,
     /// What further documents are held against.
     pub foundation: Foundation,
 }
@@ -48,15 +50,31 @@ pub struct Registration {
 }
 
 impl Foundation {
-    /// Checks a text that holds one pipeline, as YAML or JSON.
+    /// What pipelines are held against on this worker.
+    pub fn new(worker: WorkerSettings, base: PathBuf) -> Foundation {
+        let clusters = (worker.clusters.iter()).map(|(name, cluster)| (name.clone(), Some(cluster.clone())));
+        Foundation {
+            clusters: clusters.collect(),
+            worker,
+            base,
+        }
+    }
+
+    /// The worker that it is about.
+    pub fn worker(&self) -> &WorkerSettings {
+        &self.worker
+    }
+
+    /// Checks a text that holds one pipeline, as YAML or JSON; it may refer to these secrets.
     ///
     /// # Errors
     /// Every problem.
-    pub fn pipeline(&self, text: &str) -> Result<Registration, Problems> {
+    pub fn pipeline(&self, text: &str, secrets: &BTreeMap<String, String>) -> Result<Registration, Problems> {
         let name = "document".to_owned();
         let (text, problems) = files::parse(name.clone(), self.base.clone(), text);
         let mut fleet = Fleet {
             worker: Some((self.worker.clone(), self.clusters.clone())),
+            secrets: KnownSecrets::These(secrets.clone()),
             problems,
             ..Fleet::default()
         };
@@ -92,7 +110,10 @@ pub struct Checked {
 /// # Errors
 /// Every problem of every file.
 pub fn load(file: &FilePath) -> Result<Loaded, Problems> {
-    let mut fleet = Fleet::default();
+    let mut fleet = Fleet {
+        secrets: KnownSecrets::NotHere,
+        ..Fleet::default()
+    };
     let worker = fleet.take_worker(file);
     match worker {
         Some(worker) if fleet.problems.is_empty() => {
@@ -104,6 +125,7 @@ pub fn load(file: &FilePath) -> Result<Loaded, Problems> {
             };
             Ok(Loaded {
                 pipelines: fleet.pipelines,
+                documents: fleet.documents,
                 worker,
                 foundation,
             })
@@ -152,11 +174,13 @@ fn is_worker(document: &Node) -> bool {
 struct Fleet {
     worker: Option<(WorkerSettings, Clusters)>,
     pipelines: Vec<PipelineSettings>,
+    documents: BTreeMap<String, Value>,
     files: BTreeSet<PathBuf>,
     /// Where each name stands, and each group of a cluster.
     names: BTreeMap<String, String>,
     groups: BTreeMap<(String, String), String>,
     problems: Vec<Problem>,
+    secrets: KnownSecrets,
 }
 
 impl Fleet {
@@ -228,7 +252,7 @@ impl Fleet {
     }
 
     fn take_pipeline(&mut self, text: &Text, document: &Node) {
-        let mut report = Report::new(&text.name, document);
+        let mut report = Report::new(&text.name, document).with_secrets(&self.secrets);
         let doc: PipelineDoc = read(document, pipeline_schema(), &mut report);
         let anywhere = Arc::<AddressPolicy>::default();
         let around = match &self.worker {
@@ -248,6 +272,7 @@ impl Fleet {
         let settings = build::pipeline(&doc, revision(document), &around, &mut report);
         self.refuse_twins(&doc, document, &mut report);
         if report.is_clean() {
+            self.documents.insert(doc.name.clone(), document.to_value());
             self.pipelines.extend(settings);
         }
         self.problems.extend(report.into_problems());

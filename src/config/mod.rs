@@ -18,7 +18,7 @@ mod share;
 mod tests;
 mod yaml;
 
-pub use build::WorkerSettings;
+pub use build::{AccessSettings, StoreUrl, WorkerSettings};
 pub use load::{Checked, Foundation, Loaded, Registration, check, check_text, load};
 pub use page::{pipeline_page, worker_page};
 pub use problem::{Code, Problem, Problems};

@@ -1,8 +1,10 @@
 //! What is wrong with a configuration: each problem with its place, what was found, and what was expected.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::path::Path;
 use super::yaml::{Node, Place};
@@ -88,6 +90,18 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// The secrets that a document may refer to.
+#[derive(Clone, Debug, Default)]
+pub(super) enum KnownSecrets {
+    /// Whichever it names: where it is only looked at.
+    #[default]
+    Any,
+    /// None: it is a worker's, or stands in a file.
+    NotHere,
+    /// These, with their values.
+    These(BTreeMap<String, String>),
+}
+
 /// Gathers the problems of one document.
 pub(super) struct Report<'a> {
     file: &'a str,
@@ -95,6 +109,9 @@ pub(super) struct Report<'a> {
     problems: Vec<Problem>,
     /// Where the document's own value was put aside: a rule over these would blame the wrong thing.
     broken: Vec<Path>,
+    /// Over the values that the document refers to.
+    references: u64,
+    secrets: KnownSecrets,
 }
 
 impl<'a> Report<'a> {
@@ -104,6 +121,30 @@ impl<'a> Report<'a> {
             root,
             problems: Vec::new(),
             broken: Vec::new(),
+            references: 0,
+            secrets: KnownSecrets::NotHere,
+        }
+    }
+
+    /// The same, for a document that may refer to secrets.
+    pub(super) fn with_secrets(self, secrets: &KnownSecrets) -> Report<'a> {
+        Report {
+            secrets: secrets.clone(),
+            ..self
+        }
+    }
+
+    /// The value of a secret.
+    pub(super) fn secret(&self, name: &str) -> Result<String, String> {
+        match &self.secrets {
+            KnownSecrets::Any => Ok(String::new()),
+            KnownSecrets::NotHere => Err(format!(
+                "found the secret {name}, expected text, {{env: NAME}} or {{file: PATH}}: secrets are for pipelines that are \
+                 registered over the API"
+            )),
+            KnownSecrets::These(known) => known.get(name).cloned().ok_or_else(|| {
+                format!("found no secret named {name}, or none that can be decrypted; `fnbridge secrets set {name}` writes it")
+            }),
         }
     }
 
@@ -114,6 +155,20 @@ impl<'a> Report<'a> {
         }
         self.broken.push(path.clone());
         self.push(path, self.place_of(path), code, message.into());
+    }
+
+    /// The document refers to this value, which stands elsewhere and may change there.
+    pub(super) fn refer(&mut self, value: &str) {
+        let mut digest = Sha256::new();
+        digest.update(self.references.to_be_bytes());
+        digest.update(value.as_bytes());
+        let first: [u8; 8] = digest.finalize()[..8].try_into().unwrap_or_default();
+        self.references = u64::from_be_bytes(first);
+    }
+
+    /// A digest over all values that the document refers to.
+    pub(super) fn references(&self) -> u64 {
+        self.references
     }
 
     /// Nothing is said of this value from here on.

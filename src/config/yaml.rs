@@ -56,6 +56,14 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// A document that says nothing.
+    pub(super) fn empty() -> Node {
+        Node {
+            at: Place::START,
+            data: Data::Map(Vec::new()),
+        }
+    }
+
     /// The value under a key, where this is a mapping that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.data {

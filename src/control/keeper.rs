@@ -9,6 +9,7 @@ use super::supervisor::Wish;
 use crate::pipeline::{Picture, Pipeline, Shards};
 
 /// What keeps one pipeline.
+#[derive(Debug)]
 pub(super) struct Keeper {
     wishes: watch::Sender<Option<Wish>>,
     picture: Arc<Mutex<Option<watch::Receiver<Picture>>>>,
@@ -35,6 +36,11 @@ impl Keeper {
             *now = wish;
             new
         });
+    }
+
+    /// Whether it is to run.
+    pub(super) fn is_wished(&self) -> bool {
+        self.wishes.borrow().is_some()
     }
 
     /// What the pipeline looks like, where it runs.

@@ -1,5 +1,9 @@
 //! What the fleet is to run, kept in a store, and seen to.
 
+pub mod access;
+pub mod audit;
+pub mod files;
+pub mod fleet;
 mod keeper;
 pub mod registry;
 mod supervisor;

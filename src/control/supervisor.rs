@@ -25,6 +25,7 @@ impl PartialEq for Wish {
 }
 
 /// Runs the pipelines of this worker.
+#[derive(Debug)]
 pub struct Supervisor {
     shards: Arc<Shards>,
     keepers: Mutex<BTreeMap<String, Keeper>>,
@@ -61,6 +62,11 @@ impl Supervisor {
     /// What a pipeline looks like, where it runs on this worker.
     pub fn picture(&self, name: &str) -> Option<Picture> {
         self.keepers().get(name)?.picture()
+    }
+
+    /// Whether a pipeline runs here, or is to.
+    pub fn has(&self, name: &str) -> bool {
+        self.keepers().get(name).is_some_and(Keeper::is_wished)
     }
 
     /// Whether all pipelines are members of their groups; the error says what one of them waits for.

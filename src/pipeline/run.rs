@@ -52,7 +52,7 @@ pub(super) async fn supervise(
         let run = Run::start(&settings, paused, &telemetry, &picture, prepared);
         match run.run(&mut commands, &mut paused).await {
             Ended::Closed => break,
-            Ended::SourceEnded => {}
+            Ended::SourceEnded => telemetry.pipeline_restarts(),
         }
         tokio::select! {
             () = tokio::time::sleep(RESTART_AFTER) => {}
@@ -96,6 +96,7 @@ impl<'a> Run<'a> {
         let clock = Clock::start();
         let mut dice = Jitter::default();
         task.handle(Event::SetPaused(paused), clock.now(), &mut dice);
+        telemetry.pipeline_paused(paused);
         let (source, events) = Source::start(settings.source.clone());
         picture.send_replace(Picture {
             state: PipelineState::Running,
@@ -138,6 +139,7 @@ impl<'a> Run<'a> {
                 told = commands.recv(), if !closing => match told {
                     Some(Control::SetPaused(now)) => {
                         *paused = now;
+                        self.telemetry.pipeline_paused(now);
                         self.handle(Event::SetPaused(now));
                     }
                     // A dropped handle closes the pipeline, too.

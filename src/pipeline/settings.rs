@@ -16,6 +16,8 @@ pub struct PipelineSettings {
     pub name: String,
     /// Names the document that it was made of: the start of its SHA-256.
     pub revision: String,
+    /// A digest over the values that the document refers to: files, environment, secrets.
+    pub references: u64,
     /// Labels, for people and metrics.
     pub labels: BTreeMap<String, String>,
     /// It keeps its partitions and calls nothing.

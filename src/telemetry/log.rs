@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use super::recent::KeepRecent;
 
 /// How the log looks, and what is in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,8 +80,8 @@ pub(super) fn tells_of_records() -> bool {
 /// Starts the log of this process. Where one was started already, that one stays.
 pub fn init_log(settings: &LogSettings) {
     RECORDS.store(settings.records, Ordering::Relaxed);
-    let only_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), filter(settings.level));
-    let registry = tracing_subscriber::registry().with(only_ours);
+    let only_ours = only_ours(filter(settings.level));
+    let registry = tracing_subscriber::registry().with(KeepRecent.with_filter(self::only_ours(LevelFilter::INFO)));
     let started = match settings.format {
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -87,7 +89,7 @@ pub fn init_log(settings: &LogSettings) {
                 .with_writer(std::io::stderr)
                 .with_target(false)
                 .with_ansi(colours);
-            registry.with(lines).try_init()
+            registry.with(lines.with_filter(only_ours)).try_init()
         }
         LogFormat::Json => {
             let lines = fmt::layer()
@@ -95,7 +97,7 @@ pub fn init_log(settings: &LogSettings) {
                 .flatten_event(true)
                 .with_writer(std::io::stderr)
                 .with_target(false);
-            registry.with(lines).try_init()
+            registry.with(lines.with_filter(only_ours)).try_init()
         }
     };
     // The only way to fail is that there is one.
@@ -107,13 +109,19 @@ pub fn init_log(settings: &LogSettings) {
 pub fn log_lines(level: LogLevel) -> Receiver<String> {
     const WAITING: usize = 256;
     let (lines, receiver) = channel(WAITING);
-    let only_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), filter(level));
+    let only_ours = only_ours(filter(level));
     let plain = fmt::layer()
         .with_writer(move || Line(lines.clone()))
         .with_target(false)
         .with_ansi(false)
         .without_time();
-    drop(tracing_subscriber::registry().with(only_ours).with(plain).try_init());
+    let kept = KeepRecent.with_filter(self::only_ours(LevelFilter::INFO));
+    drop(
+        tracing_subscriber::registry()
+            .with(kept)
+            .with(plain.with_filter(only_ours))
+            .try_init(),
+    );
     receiver
 }
 
@@ -130,6 +138,10 @@ impl Write for Line {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn only_ours(level: LevelFilter) -> Targets {
+    Targets::new().with_target(env!("CARGO_CRATE_NAME"), level)
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

@@ -7,9 +7,9 @@ mod events;
 mod log;
 mod metrics;
 mod pipeline;
+mod recent;
 mod repeats;
-mod server;
-mod status;
+pub mod status;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -18,5 +18,5 @@ pub use self::events::WorkerTelemetry;
 pub use self::log::{LogFormat, LogLevel, LogSettings, init_log, log_lines};
 pub use self::metrics::{attempts, metrics_page, render_metrics};
 pub use self::pipeline::PipelineTelemetry;
-pub use self::server::{OpsServer, Readiness};
+pub use self::recent::{PipelineEvent, live_events, recent_events};
 pub use self::trace::{AttemptSpan, Tracing, init_tracing};

@@ -6,6 +6,7 @@ use super::log;
 use super::metrics;
 use super::metrics::state::{PipelineState, WorkerState, lock};
 use super::repeats::Repeats;
+use super::status::Read;
 use crate::delivery::event::View;
 use crate::delivery::record::SinkId;
 use crate::delivery::time::Moment;
@@ -34,6 +35,7 @@ impl PipelineTelemetry {
     /// How the pipeline's task looks at a moment on its clock. Gauges are worked out from it until the next one.
     pub fn publish(&self, view: &View, at: Moment) {
         self.state.publish(view.clone(), at);
+        Read::of(Arc::clone(&self.state)).note();
     }
 
     pub(super) fn name(&self) -> &str {

@@ -253,12 +253,15 @@ fn a_partition_that_comes_back_goes_on_counting() {
 fn the_status_names_what_stands_in_the_way() {
     let (worker, telemetry) = pipeline();
     everything(&telemetry);
-    let status = status::whole(worker.find("orders-enrich").unwrap());
-    assert_eq!(status["breaker_open"]["reason"], "no connection");
-    assert_eq!(status["guards_tripped"]["failed"][0], "orders/3/42");
-    assert_eq!(status["missing_rights"][0], "Write on topic `enriched`");
-    assert_eq!(status["partitions"][0]["lag_records"], 60);
-    assert_eq!(status["partitions"][0]["totals"]["dead_lettered"], 4);
+    let status = status::Read::of(worker.find("orders-enrich").unwrap()).whole("w1");
+    assert_eq!(status.sinks[0].name, "enriched");
+    assert_eq!(status.summary.lag_records, 60);
+    let partition = &status.holds[0];
+    assert_eq!(partition.totals["dead_lettered"], 4);
+    assert!(
+        partition.stands_first.contains(&"orders/3/42".to_owned()),
+        "{partition:?}"
+    );
 }
 
 #[test]

@@ -14,21 +14,22 @@ mod tail;
 mod traffic;
 mod view;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc::Receiver;
 
+use crate::api::Server;
 use crate::kafka::admin::TopicPlan;
 use crate::kafka::embedded::EmbeddedBroker;
 use crate::kafka::{Admin, ClusterSettings};
-use crate::pipeline::{Pipeline, Shards};
-use crate::telemetry::{self, LogLevel, LogSettings, OpsServer};
+use crate::telemetry::{self, LogLevel, LogSettings};
 
 use self::args::{Kafka, Plan, Source};
 use self::feeder::Feeder;
 use self::model::{Feeding, Model, Setup};
+use self::pipeline::Running;
 use self::sample::SampleFunction;
 use self::screen::Screen;
 use self::session::Session;
@@ -39,7 +40,7 @@ use self::traffic::Traffic;
 pub use args::DevArgs;
 
 /// Where a worker listens by default.
-const USUAL_METRICS_PORT: u16 = 8470;
+const USUAL_PORT: u16 = 8470;
 
 /// A topic that is made on an existing Kafka gets so many.
 const NEW_TOPIC_PARTITIONS: i32 = 4;
@@ -69,16 +70,17 @@ pub async fn run(args: DevArgs) -> Result<(), String> {
         .or(args.url)
         .unwrap_or_default();
 
-    let settings = pipeline::settings(&plan, &cluster, &url)?;
+    let server = bind().await;
+    let address = server.as_ref().and_then(|server| server.address().ok());
     let (_tail, sightings) = Tail::start(cluster.client_config(), &plan.results, &plan.dead_letters)
         .map_err(|error| format!("the results can't be watched: {error}"))?;
     let feeder = Feeder::open(cluster.client_config(), &plan.topic, broker.is_some());
     let feeder = Arc::new(feeder.map_err(|error| format!("records can't be fed: {error}"))?);
-    let shards = Shards::start().map_err(|error| format!("no threads to run the pipeline on: {error}"))?;
-    let pipeline = Pipeline::start(settings, &shards);
-
     let log = start_log();
-    let metrics = serve_metrics().await;
+    let pipeline = Running::start(&plan, &cluster, &url, address).await?;
+    if let Some(server) = server {
+        tokio::spawn(server.serve(pipeline.routes(), std::future::pending()));
+    }
     let setup = Setup {
         broker: cluster.bootstrap_servers.clone(),
         embedded: broker.is_some(),
@@ -87,7 +89,7 @@ pub async fn run(args: DevArgs) -> Result<(), String> {
         topic: plan.topic.clone(),
         results: plan.results.clone(),
         dead_letters: plan.dead_letters.clone(),
-        metrics: metrics.map(|address| format!("http://{address}/metrics")),
+        metrics: address.map(|address| format!("http://{address}/metrics")),
     };
     let model = Model::new(
         setup,
@@ -190,14 +192,10 @@ fn start_log() -> Option<Receiver<String>> {
     None
 }
 
-/// Serves metrics on a worker's usual port, or on a free one. Without a port there are none to look at.
-async fn serve_metrics() -> Option<SocketAddr> {
-    let usual = OpsServer::bind((Ipv4Addr::LOCALHOST, USUAL_METRICS_PORT).into()).await;
-    let server = match usual {
-        Ok(server) => server,
-        Err(_) => OpsServer::bind((Ipv4Addr::LOCALHOST, 0).into()).await.ok()?,
-    };
-    let address = server.address().ok()?;
-    tokio::spawn(server.serve(Arc::new(|| Ok(())), std::future::pending()));
-    Some(address)
+/// Takes a worker's usual port for API and metrics, or a free one. Without a port there are none.
+async fn bind() -> Option<Server> {
+    match Server::bind((Ipv4Addr::LOCALHOST, USUAL_PORT).into(), None).await {
+        Ok(server) => Some(server),
+        Err(_) => Server::bind((Ipv4Addr::LOCALHOST, 0).into(), None).await.ok(),
+    }
 }

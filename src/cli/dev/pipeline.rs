@@ -1,118 +1,155 @@
-//! The pipeline of `fnbridge dev`: an ordinary one, with the settings that a document gets which leaves them out.
+//! The pipeline of `fnbridge dev`: an ordinary one, registered with a fleet of one worker whose store is in memory.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::Uri;
+use axum::Router;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::args::Plan;
-use crate::convert::Formats;
-use crate::deadletter::DeadLetterSettings;
-use crate::delivery::settings::{BatchSettings, GuardSettings, OnExhausted, Ordering, RetrySettings, TaskSettings};
-use crate::delivery::time::Millis;
-use crate::function::{ContractKind, FunctionSettings, check_url};
-use crate::http::AddressPolicy;
-use crate::kafka::{ClusterSettings, ProducerSettings, SourceSettings, Topics};
-use crate::pipeline::PipelineSettings;
-use crate::sink::{KafkaSinkSettings, SinkSettings};
+use crate::api;
+use crate::config::{Foundation, WorkerSettings};
+use crate::control::Supervisor;
+use crate::control::access::Secrets;
+use crate::control::fleet::{Duty, Fleet, Identity, Parts};
+use crate::control::registry::{self, Author, Precondition, Registered};
+use crate::kafka::ClusterSettings;
+use crate::pipeline::{Picture, PipelineState};
+use crate::store;
 
 const WORKER: &str = "dev";
-const REVISION: &str = "dev";
-const SINK: &str = "results";
-const TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_IN_FLIGHT: usize = 16;
-const MIB: usize = 1 << 20;
+/// The name by which pipelines find the broker, without naming it.
+const CLUSTER: &str = "default";
 
-/// The settings of the pipeline.
-///
-/// # Errors
-/// A URL that can't be called, with what was expected.
-pub(super) fn settings(plan: &Plan, cluster: &Arc<ClusterSettings>, url: &str) -> Result<PipelineSettings, String> {
-    let name = plan.pipeline.clone();
-    let group = format!("fnbridge-{name}");
-    let source = SourceSettings::new(
-        cluster.clone(),
-        &name,
-        WORKER,
-        &group,
-        Topics::Named(vec![plan.topic.clone()]),
-    );
-    let sink = KafkaSinkSettings {
-        cluster: cluster.clone(),
-        topic: plan.results.clone(),
-        client_id: format!("fnbridge/{name}/{WORKER}"),
-        window_bytes: 8 * MIB,
-        max_message_bytes: ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES,
-        linger: Duration::from_millis(2),
-    };
-    Ok(PipelineSettings {
-        revision: REVISION.to_owned(),
-        labels: BTreeMap::new(),
-        paused: false,
-        task: task(),
-        source,
-        formats: Some(Formats::default()),
-        function: Some(function(&name, url)?),
-        sinks: vec![(SINK.to_owned(), SinkSettings::Kafka(sink))],
-        dead_letter: DeadLetterSettings {
-            cluster: cluster.clone(),
-            topic: plan.dead_letters.clone(),
-            pipeline: name.clone(),
-            revision: REVISION.to_owned(),
-            worker: WORKER.to_owned(),
-            sinks: vec![SINK.to_owned()],
-            sources: vec![plan.topic.clone()],
-            admin: !cluster.embedded,
-        },
-        name,
-    })
+/// The pipeline that runs, and the fleet that it runs in.
+pub(super) struct Running {
+    name: String,
+    fleet: Arc<Fleet>,
+    supervisor: Arc<Supervisor>,
+    secrets: Secrets,
+    closing: Option<JoinHandle<()>>,
 }
 
-fn task() -> TaskSettings {
-    TaskSettings {
-        ordering: Ordering::Partition,
-        batch: BatchSettings {
-            max_records: 100,
-            max_bytes: MIB,
-            linger: Millis::ZERO,
-        },
-        max_in_flight: MAX_IN_FLIGHT,
-        in_flight_bytes: 32 * MIB,
-        retry: RetrySettings {
-            max_attempts: 5,
-            initial_backoff: Millis(200),
-            max_backoff: Millis::secs(30),
-            max_age: None,
-        },
-        on_exhausted: OnExhausted::DeadLetter,
-        guard: GuardSettings {
-            failed: 3,
-            refused: 100,
-        },
-        drain_timeout: Millis::from(TIMEOUT + Duration::from_secs(5)),
-        has_function: true,
-        sinks: 1,
+impl Running {
+    /// Registers the pipeline, and runs it.
+    ///
+    /// # Errors
+    /// A URL that can't be called, with what was expected; a system that gives no threads.
+    pub(super) async fn start(
+        plan: &Plan,
+        cluster: &ClusterSettings,
+        url: &str,
+        address: Option<SocketAddr>,
+    ) -> Result<Running, String> {
+        let cluster = ClusterSettings {
+            name: CLUSTER.to_owned(),
+            ..cluster.clone()
+        };
+        let clusters = BTreeMap::from([(CLUSTER.to_owned(), Arc::new(cluster))]);
+        let foundation = Foundation::new(WorkerSettings::by_default(WORKER, clusters), PathBuf::new());
+        let document = document(plan, url);
+        let registration = foundation.pipeline(&document.to_string(), &BTreeMap::new());
+        let registration = registration.map_err(|problems| told(&problems, url))?;
+        let store = store::open("sqlite::memory:").map_err(|error| error.to_string())?;
+        let supervisor = Supervisor::start().map_err(|error| format!("no threads to run the pipeline on: {error}"))?;
+        let supervisor = Arc::new(supervisor);
+        let secrets = Secrets::new(store.clone(), None);
+        let fleet = Fleet::join(Parts {
+            identity: Identity::of_this_process(
+                WORKER,
+                vec![Duty::Control, Duty::Worker],
+                BTreeMap::new(),
+                address.map(|address| address.to_string()).unwrap_or_default(),
+            ),
+            store,
+            foundation,
+            supervisor: supervisor.clone(),
+            files: watch::channel(Vec::new()).1,
+            secrets: secrets.clone(),
+        });
+        let author = Author {
+            name: "fnbridge dev".to_owned(),
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+        };
+        let name = plan.pipeline.clone();
+        let decide = |existing: Option<&Registered>, last| {
+            registry::put(
+                existing,
+                last,
+                registration.document.clone(),
+                Precondition::None,
+                &author,
+            )
+        };
+        let made = fleet.registry().change(&name, &author, "", decide).await;
+        made.map_err(|error| format!("the pipeline can't be registered: {error:?}"))?;
+        Ok(Running {
+            name,
+            fleet,
+            supervisor,
+            secrets,
+            closing: None,
+        })
+    }
+
+    /// The API of this fleet.
+    pub(super) fn routes(&self) -> Router {
+        let supervisor = self.supervisor.clone();
+        api::router(api::Parts {
+            fleet: self.fleet.clone(),
+            secrets: self.secrets.clone(),
+            tokens: None,
+            readiness: Box::new(move || supervisor.ready()),
+        })
+    }
+
+    /// How the pipeline looks now.
+    pub(super) fn picture(&self) -> Picture {
+        if self.closing.as_ref().is_some_and(JoinHandle::is_finished) {
+            return Picture {
+                state: PipelineState::Stopped,
+                ..Picture::default()
+            };
+        }
+        self.supervisor.picture(&self.name).unwrap_or_default()
+    }
+
+    /// Starts the drain.
+    pub(super) fn close(&mut self) {
+        let (fleet, supervisor) = (self.fleet.clone(), self.supervisor.clone());
+        self.closing.get_or_insert_with(|| {
+            tokio::spawn(async move {
+                fleet.leave().await;
+                supervisor.close().await;
+            })
+        });
+    }
+
+    /// Waits until the drain is over.
+    pub(super) async fn ended(&mut self) {
+        if let Some(closing) = self.closing.as_mut() {
+            // A drain that panicked is over, too.
+            let _ = closing.await;
+        }
     }
 }
 
-fn function(pipeline: &str, url: &str) -> Result<FunctionSettings, String> {
-    let parsed: Uri = url
-        .parse()
-        .map_err(|error| format!("--url {url}: {error}; expected http://host:port/path"))?;
-    check_url(&parsed).map_err(|problem| format!("--url {url}: {problem}"))?;
-    Ok(FunctionSettings {
-        pipeline: pipeline.to_owned(),
-        url: parsed,
-        contract: ContractKind::Json,
-        connect_timeout: Duration::from_secs(5),
-        timeout: TIMEOUT,
-        max_response_bytes: 8 * MIB,
-        headers: Vec::new(),
-        overrides: BTreeMap::new(),
-        sinks: vec![SINK.to_owned()],
-        formats: Formats::default(),
-        max_in_flight: MAX_IN_FLIGHT,
-        policy: Arc::new(AddressPolicy::default()),
+fn document(plan: &Plan, url: &str) -> Value {
+    json!({
+        "name": plan.pipeline,
+        "source": {"topics": [plan.topic]},
+        "function": {"url": url},
+        "dead_letter": {"topic": plan.dead_letters},
+        "sinks": [{"name": "results", "kafka": {"topic": plan.results}}],
     })
+}
+
+/// A document that is ours has one thing that may be wrong with it.
+fn told(problems: &crate::config::Problems, url: &str) -> String {
+    let messages: Vec<&str> = problems.0.iter().map(|problem| problem.message.as_str()).collect();
+    format!("--url {url}: {}", messages.join("; "))
 }

@@ -10,11 +10,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::counts;
 use super::feeder::{Fed, Feeder};
 use super::model::{Feeding, Model};
+use super::pipeline::Running;
 use super::screen::Screen;
 use super::stop::Stop;
 use super::tail::Sighting;
 use super::view;
-use crate::pipeline::{Pipeline, PipelineState};
+use crate::pipeline::PipelineState;
 use crate::telemetry::render_metrics;
 
 /// How often the view is painted.
@@ -30,7 +31,7 @@ const RESULTS_A_SECOND: usize = 2;
 pub(super) struct Session {
     pub(super) model: Model,
     pub(super) screen: Screen,
-    pub(super) pipeline: Pipeline,
+    pub(super) pipeline: Running,
     pub(super) feeder: Arc<Feeder>,
     pub(super) feeding: Option<JoinHandle<Fed>>,
     pub(super) sightings: Receiver<Sighting>,

@@ -9,5 +9,5 @@ mod source;
 mod worker;
 
 pub(crate) use pipeline::{Surroundings, pipeline};
-pub use worker::WorkerSettings;
+pub use worker::{AccessSettings, StoreUrl, WorkerSettings};
 pub(crate) use worker::{Clusters, worker};

@@ -60,6 +60,7 @@ pub(crate) fn pipeline(
     let (source, dead_letters) = (source?, dead_letters?);
     let settings = PipelineSettings {
         name: doc.name.clone(),
+        references: report.references(),
         labels: doc.labels.clone(),
         paused: doc.state == StateDoc::Paused,
         task: task(doc, drain_timeout, sinks.len()),
@@ -76,7 +77,7 @@ pub(crate) fn pipeline(
             worker: around.worker.to_owned(),
             sinks: names,
             sources: doc.source.topics.clone(),
-            admin: true,
+            admin: !source.cluster.embedded,
         },
         source,
         sinks,

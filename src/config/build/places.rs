@@ -63,14 +63,18 @@ pub(super) fn headers(
 /// Text, from wherever it stands. What it says is in no message.
 pub(super) fn text(doc: &TextDoc, path: &Path, base: &FilePath, report: &mut Report<'_>) -> Option<String> {
     let found = match doc {
-        TextDoc::Here(text) => Ok(text.clone()),
+        TextDoc::Here(text) => return Some(text.clone()),
         TextDoc::Elsewhere { env: Some(name), .. } => from_environment(name),
         TextDoc::Elsewhere { file: Some(file), .. } => from_file(&base.join(file)),
-        // A reference of another kind was refused with the document's shape.
+        TextDoc::Elsewhere { secret: Some(name), .. } => report.secret(name),
+        // A reference without any of them was refused with the document's shape.
         TextDoc::Elsewhere { .. } => return None,
     };
     match found {
-        Ok(text) => Some(text),
+        Ok(text) => {
+            report.refer(&text);
+            Some(text)
+        }
         Err(message) => {
             report.value(path, Code::InvalidValue, message);
             None

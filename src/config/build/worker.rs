@@ -1,17 +1,20 @@
 //! A worker's settings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use hyper::Uri;
 use ipnet::IpNet;
 
 use super::cluster::cluster;
-use crate::config::document::{LogFormatDoc, LogLevelDoc, WorkerDoc};
+use super::places::text;
+use crate::config::document::{LogFormatDoc, LogLevelDoc, RoleDoc, WorkerDoc};
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
+use crate::config::yaml::Node;
 use crate::http::AddressPolicy;
 use crate::kafka::ClusterSettings;
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
@@ -21,8 +24,18 @@ use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 pub struct WorkerSettings {
     /// Its id: stated, or the host's name and 8 random characters.
     pub id: String,
-    /// Where metrics and health are served: a loopback address.
+    /// It serves the API and places pipelines.
+    pub controls: bool,
+    /// It runs pipelines.
+    pub works: bool,
+    /// Labels, for placement.
+    pub labels: BTreeMap<String, String>,
+    /// Where the fleet's state is kept.
+    pub store: StoreUrl,
+    /// Where API, metrics and health are served: a loopback address.
     pub listen: SocketAddr,
+    /// Who may use the API.
+    pub access: AccessSettings,
     /// Bytes that all pipelines together may hold.
     pub in_flight_bytes: usize,
     /// Bytes that all pipelines together may fetch ahead.
@@ -35,6 +48,19 @@ pub struct WorkerSettings {
     pub policy: Arc<AddressPolicy>,
     /// Its clusters, by name.
     pub clusters: BTreeMap<String, Arc<ClusterSettings>>,
+}
+
+impl WorkerSettings {
+    /// A worker as it is by default, with this id and these clusters.
+    pub fn by_default(id: &str, clusters: BTreeMap<String, Arc<ClusterSettings>>) -> WorkerSettings {
+        let node = Node::empty();
+        let (settings, _) = worker(&WorkerDoc::default(), FilePath::new(""), &mut Report::new(id, &node));
+        WorkerSettings {
+            id: id.to_owned(),
+            clusters,
+            ..settings
+        }
+    }
 }
 
 /// Clusters by name, without settings where something is wrong with them.
@@ -52,7 +78,12 @@ pub(crate) fn worker(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) 
     let (allow, deny) = (&doc.functions.allow, &doc.functions.deny);
     let settings = WorkerSettings {
         id: doc.worker.id.clone().unwrap_or_else(some_id),
-        listen: listen(&doc.listen, report),
+        controls: has_role(doc, RoleDoc::Control),
+        works: has_role(doc, RoleDoc::Worker),
+        labels: doc.worker.labels.clone(),
+        store: store(&doc.store, base, report),
+        listen: listen(doc, report),
+        access: access(doc, base, report),
         in_flight_bytes: doc.limits.in_flight_bytes.bytes(),
         prefetch_bytes: doc.limits.prefetch_bytes.bytes(),
         otlp_endpoint: otlp_endpoint(doc.telemetry.otlp_endpoint.as_ref(), report),
@@ -75,6 +106,36 @@ pub(crate) fn worker(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) 
     (settings, clusters)
 }
 
+fn has_role(doc: &WorkerDoc, role: RoleDoc) -> bool {
+    doc.worker.roles.as_ref().is_none_or(|roles| roles.contains(&role))
+}
+
+/// A store's URL. It may hold a password, which is in no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(pub String);
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.0.split(':').next().unwrap_or_default();
+        write!(f, "StoreUrl({scheme}:…)")
+    }
+}
+
+fn store(url: &str, base: &FilePath, report: &mut Report<'_>) -> StoreUrl {
+    const SCHEMES: [&str; 4] = ["sqlite://", "postgres://", "postgresql://", "etcd://"];
+    if let Some(file) = url.strip_prefix("sqlite://") {
+        return StoreUrl(format!("sqlite://{}", base.join(file).display()));
+    }
+    if url != "sqlite::memory:" && !SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
+        let scheme = url.split(':').next().unwrap_or_default();
+        let message = format!(
+            "found a URL that begins with {scheme:?}, expected sqlite://PATH, postgres://… or etcd://HOST:2379/PREFIX"
+        );
+        report.value(&Path::of("store"), Code::InvalidValue, message);
+    }
+    StoreUrl(url.to_owned())
+}
+
 fn level(level: LogLevelDoc) -> LogLevel {
     match level {
         LogLevelDoc::Off => LogLevel::Off,
@@ -95,8 +156,8 @@ fn some_id() -> String {
     format!("{host}-{}", random.to_lowercase())
 }
 
-fn listen(text: &str, report: &mut Report<'_>) -> SocketAddr {
-    let path = Path::of("listen");
+fn listen(doc: &WorkerDoc, report: &mut Report<'_>) -> SocketAddr {
+    let (path, text) = (Path::of("listen"), &doc.listen);
     let address = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}").parse(),
         None => text.parse::<SocketAddr>(),
@@ -104,12 +165,17 @@ fn listen(text: &str, report: &mut Report<'_>) -> SocketAddr {
     match address {
         Ok(address) if address.ip().to_canonical().is_loopback() => return address,
         Ok(address) => {
+            let stated = doc.access.as_ref();
+            let encrypted = stated.is_some_and(|access| access.tls.is_some() || access.behind_tls_proxy);
+            if encrypted && stated.and_then(|access| access.tokens) != Some(false) {
+                return address;
+            }
             let message = format!(
-                "found {address}, expected a loopback address such as 127.0.0.1:{}: other addresses need tokens and TLS, \
-                 which this version does not have",
+                "found {address}, which others can reach; expected access.tls, or access.behind_tls_proxy, and tokens that are \
+                 not switched off; or a loopback address such as 127.0.0.1:{}",
                 address.port()
             );
-            report.value(&path, Code::NotSupportedYet, message);
+            report.value(&path, Code::Conflict, message);
         }
         Err(_) => {
             let message = format!("found {text:?}, expected an address and a port, such as 127.0.0.1:8470");
@@ -117,6 +183,52 @@ fn listen(text: &str, report: &mut Report<'_>) -> SocketAddr {
         }
     }
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Who may use the API.
+#[derive(Clone)]
+pub struct AccessSettings {
+    /// Certificate and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Tokens are asked for.
+    pub tokens: bool,
+    /// What secrets are encrypted with, as it was written.
+    pub secrets_key: Option<String>,
+}
+
+impl fmt::Debug for AccessSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessSettings")
+            .field("tls", &self.tls)
+            .field("tokens", &self.tokens)
+            .field("has_secrets_key", &self.secrets_key.is_some())
+            .finish()
+    }
+}
+
+fn access(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) -> AccessSettings {
+    let path = Path::of("access");
+    let loopback = listen_is_loopback(&doc.listen);
+    let stated = doc.access.clone().unwrap_or_default();
+    let tls = stated.tls.as_ref();
+    if tls.is_some() && stated.behind_tls_proxy {
+        let message = "found true beside access.tls, expected one of them: TLS ends here or in the proxy";
+        report.between(
+            &[&path.key("behind_tls_proxy"), &path.key("tls")],
+            Code::Conflict,
+            message,
+        );
+    }
+    AccessSettings {
+        tls: tls.map(|tls| (base.join(&tls.certificate), base.join(&tls.key))),
+        tokens: stated.tokens.unwrap_or(!loopback),
+        secrets_key: (stated.secrets_key.as_ref()).and_then(|key| text(key, &path.key("secrets_key"), base, report)),
+    }
+}
+
+fn listen_is_loopback(text: &str) -> bool {
+    let address = text.parse::<SocketAddr>();
+    text.starts_with("localhost:") || address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 
 fn otlp_endpoint(text: Option<&String>, report: &mut Report<'_>) -> Option<String> {

@@ -11,5 +11,5 @@ pub(super) use pipeline::{
 };
 pub(super) use text::TextDoc;
 pub(super) use worker::{
-    ClusterDoc, LogFormatDoc, LogLevelDoc, MechanismDoc, PropertyDoc, ProtocolDoc, SecurityDoc, WorkerDoc,
+    ClusterDoc, LogFormatDoc, LogLevelDoc, MechanismDoc, PropertyDoc, ProtocolDoc, RoleDoc, SecurityDoc, WorkerDoc,
 };

@@ -60,7 +60,7 @@ pub(crate) struct PipelineDoc {
     #[schemars(extend("x-fnbridge-at-least" = "1s", "x-fnbridge-at-most" = "1h"))]
     pub(crate) drain_timeout: Option<Span>,
     /// How many workers may share it; null: as many as there are partitions.
-    #[schemars(range(min = 1), extend("x-fnbridge-acts-on" = [null]))]
+    #[schemars(range(min = 1))]
     pub(crate) tasks: Option<u32>,
     /// Workers that may run it.
     pub(crate) placement: PlacementDoc,
@@ -493,6 +493,5 @@ pub(crate) struct StdoutSinkDoc {}
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PlacementDoc {
     /// Labels that a worker must have.
-    #[schemars(extend("x-fnbridge-acts-on" = [{}]))]
     pub(crate) labels: BTreeMap<String, String>,
 }

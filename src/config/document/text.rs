@@ -16,6 +16,8 @@ pub(crate) enum TextDoc {
         env: Option<String>,
         #[serde(default)]
         file: Option<String>,
+        #[serde(default)]
+        secret: Option<String>,
     },
 }
 
@@ -45,8 +47,8 @@ impl JsonSchema for TextDoc {
                         },
                         "secret": {
                             "type": "string",
-                            "description": "The name of a secret in the store.",
-                            "x-fnbridge-acts-on": [],
+                            "minLength": 1,
+                            "description": "The name of a secret in the store; for pipelines that are registered there.",
                         },
                     },
                     "additionalProperties": false,
@@ -54,7 +56,7 @@ impl JsonSchema for TextDoc {
                     "maxProperties": 1,
                 },
             ],
-            "x-fnbridge-form": "text, {env: NAME} or {file: PATH}",
+            "x-fnbridge-form": "text, {env: NAME}, {file: PATH} or {secret: NAME}",
             "x-fnbridge-secret": true,
         })
     }

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::text::TextDoc;
 use crate::config::quantity::Size;
@@ -15,15 +14,16 @@ use crate::http::AddressPolicy;
 pub(crate) struct WorkerDoc {
     /// Who this worker is.
     pub(crate) worker: IdentityDoc,
-    /// Where metrics and health are served; a loopback address.
+    /// Where API, metrics and health are served. Another address than a loopback one needs tokens, and TLS here or in a
+    /// proxy.
     #[schemars(extend("x-fnbridge-form" = "an address and a port, such as 127.0.0.1:8470"))]
     pub(crate) listen: String,
     /// Who may use the API.
-    #[schemars(extend("x-fnbridge-acts-on" = [null]))]
-    pub(crate) access: Option<BTreeMap<String, Value>>,
-    /// Where the fleet's state is kept.
-    #[schemars(extend("x-fnbridge-acts-on" = []))]
-    pub(crate) store: Option<String>,
+    pub(crate) access: Option<AccessDoc>,
+    /// Where the fleet's state is kept: `sqlite://PATH`, relative to this file; `postgres://…`; or
+    /// `etcd://HOST:2379,HOST:2379/PREFIX`.
+    #[schemars(extend("x-fnbridge-form" = "sqlite://PATH, postgres://…, or etcd://HOST:2379/PREFIX"))]
+    pub(crate) store: String,
     /// Kafka clusters, by the names that pipelines use.
     #[schemars(extend("minProperties" = 1))]
     pub(crate) clusters: BTreeMap<String, ClusterDoc>,
@@ -44,7 +44,7 @@ impl Default for WorkerDoc {
             worker: IdentityDoc::default(),
             listen: "127.0.0.1:8470".to_owned(),
             access: None,
-            store: None,
+            store: "sqlite://fnbridge.db".to_owned(),
             clusters: BTreeMap::from([("default".to_owned(), ClusterDoc::default())]),
             limits: WorkerLimitsDoc::default(),
             telemetry: TelemetryDoc::default(),
@@ -56,6 +56,30 @@ impl Default for WorkerDoc {
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct AccessDoc {
+    /// The files of a certificate chain and its key (PEM); they are read again when they change.
+    pub(crate) tls: Option<TlsDoc>,
+    /// A proxy in front of the API does TLS.
+    pub(crate) behind_tls_proxy: bool,
+    /// Ask for tokens; by default only where `listen` is no loopback address.
+    pub(crate) tokens: Option<bool>,
+    /// 32 random bytes as base64, in a file or an environment variable: what secrets are encrypted with. All workers
+    /// have the same.
+    pub(crate) secrets_key: Option<TextDoc>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["certificate", "key"]))]
+pub(crate) struct TlsDoc {
+    /// The certificate, and those that lead to a root; relative to this file.
+    pub(crate) certificate: String,
+    /// Its key.
+    pub(crate) key: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct IdentityDoc {
     /// The worker's id, unique in the fleet; by default the host's name and 8 random characters.
     #[schemars(
@@ -63,11 +87,10 @@ pub(crate) struct IdentityDoc {
         extend("x-fnbridge-form" = "1 to 128 letters, digits, dots, _ and -, beginning with a letter or digit")
     )]
     pub(crate) id: Option<String>,
-    /// What the process does; this version is a worker and has no control plane.
-    #[schemars(extend("x-fnbridge-acts-on" = [["worker"], null]))]
+    /// What the process does: `control` serves the API and places pipelines, `worker` runs them; by default both.
+    #[schemars(extend("minItems" = 1))]
     pub(crate) roles: Option<Vec<RoleDoc>>,
     /// Labels, for placement.
-    #[schemars(extend("x-fnbridge-acts-on" = [{}]))]
     pub(crate) labels: BTreeMap<String, String>,
 }
 

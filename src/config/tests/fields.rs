@@ -49,12 +49,18 @@ fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
         "protocol": "sasl_ssl", "mechanism": "PLAIN", "username": "u", "password": "p", "ca": here, "certificate": here,
         "key": here, "key_password": "k",
     });
-    let base = json!({"clusters": {"x": {"bootstrap_servers": "a:1", "security": security}}});
+    let base = json!({
+        "clusters": {"x": {"bootstrap_servers": "a:1", "security": security}},
+        "access": {"tls": {"certificate": "c", "key": "k"}},
+    });
     let elsewhere = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock");
     let others = |path: &str| match path {
         "worker.id" => Some(json!("other")),
         "listen" => Some(json!("127.0.0.1:1")),
-        "access" => Some(json!({"tokens": true})),
+        "access.tls.certificate" | "access.tls.key" => Some(json!("other")),
+        "access.behind_tls_proxy" => Some(json!(true)),
+        "access.secrets_key" => Some(json!("other")),
+        "store" => Some(json!("postgres://h/d")),
         "clusters.x.bootstrap_servers" => Some(json!("b:2")),
         "clusters.x.security.ca" | "clusters.x.security.certificate" | "clusters.x.security.key" => {
             Some(json!(elsewhere))
@@ -74,6 +80,9 @@ fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
     walk(worker_schema(), &base, &others, &prepare, &built_worker);
 }
 
+/// What the leader reads of the document itself, and what only says that another field may be.
+const NOT_BUILT: [&str; 3] = ["tasks", "placement.labels", "access.behind_tls_proxy"];
+
 type Built = Result<String, Vec<Problem>>;
 
 fn walk(
@@ -86,7 +95,10 @@ fn walk(
     let before = build(base).unwrap();
     let fields = leaves(schema);
     assert!(fields.len() > 15, "{fields:?}");
-    for (path, field) in fields {
+    for (path, field) in fields
+        .into_iter()
+        .filter(|(path, _)| !NOT_BUILT.contains(&path.as_str()))
+    {
         let values = others(&path).map_or_else(|| candidates(&field), |value| vec![value]);
         assert!(!values.is_empty(), "{path}: there is no value to try");
         let mut outcomes = Vec::new();
@@ -115,7 +127,7 @@ fn walk(
 
 /// Written out, these say what is done without them.
 fn happens_anyway(path: &str, value: &Value) -> bool {
-    (path == "worker.roles" && *value == json!(["worker"])) || (path == "source.value.format" && value == "json")
+    (path == "access.tokens" && *value == json!(false)) || (path == "source.value.format" && value == "json")
 }
 
 fn built_pipeline(document: &Value) -> Built {

@@ -1,11 +1,13 @@
 //! A worker's file with the files of its pipelines.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::{check, load, share_out};
-use crate::kafka::Topics;
+use crate::config::{Foundation, WorkerSettings, check, load, share_out};
+use crate::kafka::{ClusterSettings, Topics};
 
 /// A folder of files, removed at the end.
 struct Folder(PathBuf);
@@ -130,4 +132,28 @@ fn a_revision_names_what_a_document_says_not_how_it_is_written() {
         ))
     );
     assert_ne!(first, revision(&A.replace("out", "elsewhere")));
+}
+
+#[test]
+fn secrets_are_for_pipelines_that_are_registered() {
+    let document =
+        "name: a\nsource: {topics: [t]}\nfunction: {url: 'http://127.0.0.1:1/', headers: {x: {secret: s}}}\n";
+    let clusters = BTreeMap::from([(
+        "default".to_owned(),
+        Arc::new(ClusterSettings::plaintext("default", "h:1")),
+    )]);
+    let foundation = Foundation::new(WorkerSettings::by_default("w", clusters), PathBuf::new());
+    let unknown = foundation.pipeline(document, &BTreeMap::new()).unwrap_err().to_string();
+    assert!(
+        unknown.contains("function.headers.x: found no secret named s"),
+        "{unknown}"
+    );
+    let known = |value: &str| {
+        let secrets = BTreeMap::from([("s".to_owned(), value.to_owned())]);
+        foundation.pipeline(document, &secrets).unwrap().settings
+    };
+    let (one, other) = (known("one"), known("other"));
+    assert_eq!(one.function.unwrap().headers, [("x".to_owned(), "one".to_owned())]);
+    assert_ne!(one.references, other.references);
+    assert_eq!(other.references, known("other").references);
 }

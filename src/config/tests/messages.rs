@@ -70,8 +70,6 @@ fn what_this_version_does_not_act_on_is_refused_by_name() {
         ("limits: {bytes_per_second: 1MiB}", "limits.bytes_per_second"),
         ("limits: {weight: 2}", "limits.weight"),
         ("dead_letter: {max_redrives: 3}", "dead_letter.max_redrives"),
-        ("tasks: 3", "tasks"),
-        ("placement: {labels: {zone: a}}", "placement.labels"),
     ];
     for (line, field) in refused {
         let problem = with(line);
@@ -95,7 +93,6 @@ fn what_this_version_does_not_act_on_is_refused_by_name() {
         auth.contains("function.auth: found a mapping, which") && !auth.contains("hunter2"),
         "{auth}"
     );
-    assert!(function("headers: {x: {secret: s}}").ends_with("[not_supported_yet]"));
 }
 
 #[test]
@@ -107,6 +104,24 @@ fn defaults_that_happen_anyway_may_be_written_out() {
         problems("worker: {id: null, roles: [worker], labels: {}}\naccess: null\n"),
         [""; 0]
     );
+}
+
+#[test]
+fn others_reach_a_worker_only_by_tls_and_with_tokens() {
+    let listen = |access: &str| problems(&format!("listen: 0.0.0.0:80\naccess: {access}\n"));
+    for safe in [
+        "{tls: {certificate: c, key: k}}",
+        "{behind_tls_proxy: true}",
+        "{behind_tls_proxy: true, tokens: true}",
+    ] {
+        assert_eq!(listen(safe), [""; 0], "{safe}");
+    }
+    for unsafe_ in ["null", "{tokens: true}", "{behind_tls_proxy: true, tokens: false}"] {
+        assert!(
+            listen(unsafe_)[0].starts_with("1:9: listen: found 0.0.0.0:80, which others can reach"),
+            "{unsafe_}"
+        );
+    }
 }
 
 #[test]
@@ -203,20 +218,19 @@ clusters:
     bootstrap_servers: kafka:9092
     security: {username: x}
 access: {tokens: true}
-store: sqlite://x
+store: mysql://x
 functions: {deny: [nowhere]}
 ";
     let problems = problems(text);
     let begins = [
-        "1:9: listen: found 0.0.0.0:80, expected a loopback address",
+        "1:9: listen: found 0.0.0.0:80, which others can reach; expected access.tls",
         r#"4:24: clusters.default.bootstrap_servers: found "kafka", expected host:port"#,
         "5:15: clusters.default.security.mechanism: missing, which this protocol needs",
         "5:59: clusters.default.security.password: the environment variable FNBRIDGE_TEST_NOT_SET is not set",
         "6:24: clusters.default.properties.acks: may not be set here",
         r#"6:36: clusters.default.properties["no.such"]: "#,
         "9:26: clusters.plain.security.username: this protocol does not use it",
-        "10:9: access: found a mapping, which this version does not act on",
-        "11:8: store: found",
+        "11:8: store: found a URL that begins with \"mysql\"",
         r#"12:20: functions.deny[0]: found "nowhere", expected a network"#,
     ];
     assert_eq!(problems.len(), begins.len(), "{problems:#?}");

@@ -43,6 +43,20 @@ pub enum Verb {
     Deleted,
 }
 
+impl Verb {
+    /// The verb's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Created => "created",
+            Verb::Changed => "changed",
+            Verb::Paused => "paused",
+            Verb::Resumed => "resumed",
+            Verb::Restarted => "restarted",
+            Verb::Deleted => "deleted",
+        }
+    }
+}
+
 /// What a change leads to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -175,18 +189,21 @@ fn check(existing: Option<&Registered>, precondition: Precondition) -> Result<()
     }
 }
 
-/// What a pipeline's committed offsets belong to, stated or by default.
-fn kept_for_life(document: &Value) -> Value {
+/// What a pipeline's committed offsets belong to, stated or by default: a cluster and a group.
+pub(super) fn belongs_to(document: &Value) -> (String, String) {
     let (name, source) = (&document["name"], &document["source"]);
     let group = match &source["group"] {
-        Value::Null => json!(format!("fnbridge-{}", name.as_str().unwrap_or_default())),
-        stated => stated.clone(),
+        Value::String(stated) => stated.clone(),
+        _ => format!("fnbridge-{}", name.as_str().unwrap_or_default()),
     };
-    let cluster = match &source["cluster"] {
-        Value::Null => json!("default"),
-        stated => stated.clone(),
-    };
-    json!({"name": name, "source": {"cluster": cluster, "group": group}})
+    let cluster = source["cluster"].as_str().unwrap_or("default").to_owned();
+    (cluster, group)
+}
+
+/// What is fixed for as long as a pipeline lives.
+fn kept_for_life(document: &Value) -> Value {
+    let (cluster, group) = belongs_to(document);
+    json!({"name": document["name"], "source": {"cluster": cluster, "group": group}})
 }
 
 fn created(revision: u64, document: Value, author: &Author) -> Outcome {

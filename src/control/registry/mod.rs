@@ -1,14 +1,16 @@
 //! Which pipelines the fleet is to run: documents with revisions and history. What a change leads to is decided here,
-//! without a store, a clock or IO.
+//! without a store, a clock or IO; [`Registry`] carries it out.
 
 mod change;
 mod difference;
+mod shelf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use change::{Author, Outcome, Precondition, Refusal, Verb, delete, put, restart, set_state};
 pub use difference::{Difference, difference};
+pub use shelf::{ChangeError, Made, Registry};
 
 /// A pipeline that is registered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Calls of the function, and requests to sinks.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, trace, warn};
 
@@ -9,6 +9,7 @@ use crate::delivery::answer::{Answer, Failure, Receipt};
 use crate::delivery::event::Call;
 use crate::delivery::record::SinkId;
 use crate::telemetry::metrics::state::{OUTCOMES, RECEIPTS, place};
+use crate::telemetry::status::{LastError, rfc3339};
 use crate::telemetry::{AttemptSpan, PipelineTelemetry};
 
 impl PipelineTelemetry {
@@ -28,11 +29,18 @@ impl PipelineTelemetry {
         let took = span.elapsed();
         self.state.calls[place(&OUTCOMES, &outcome)].observe(took);
         let status = failure.and_then(|failure| failure.status);
-        span.end(outcome, status);
         let Some(Failure { reason, .. }) = failure else {
+            span.end(outcome, status);
             trace!(pipeline = self.name(), ?took, "call succeeded");
             return;
         };
+        self.state.failed(LastError {
+            at: rfc3339(SystemTime::now()),
+            id: span.first_id(),
+            status,
+            reason: reason.clone(),
+        });
+        span.end(outcome, status);
         let (pipeline, outcome) = (self.name(), outcome.name());
         match self.repeats.rise("attempt", outcome, Instant::now()) {
             Some(unsaid) => warn!(

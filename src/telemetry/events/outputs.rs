@@ -5,6 +5,7 @@ use tracing::{error, info, warn};
 use crate::delivery::answer::Failure;
 use crate::delivery::record::SinkId;
 use crate::telemetry::PipelineTelemetry;
+use crate::telemetry::metrics::state::lock;
 
 impl PipelineTelemetry {
     /// A sink takes nothing now: it is away, or, blocked, does not let us store.
@@ -15,6 +16,8 @@ impl PipelineTelemetry {
         }
         let (pipeline, sink, status) = (self.name(), self.sink(sink), failure.status);
         let reason = &failure.reason;
+        let explained = format!("the sink {sink} takes nothing: {reason}");
+        lock(&self.state.standing).sinks.insert(sink.to_owned(), explained);
         self.lacks(format!("sink/{sink}"), Some(reason));
         match blocked {
             true => error!(
@@ -32,6 +35,7 @@ impl PipelineTelemetry {
             state.blocked.set(false);
         }
         let sink = self.sink(sink);
+        lock(&self.state.standing).sinks.remove(sink);
         self.lacks(format!("sink/{sink}"), None);
         info!(pipeline = self.name(), sink, "sink takes results again");
     }
@@ -39,6 +43,7 @@ impl PipelineTelemetry {
     /// Dead letters can't be written.
     pub fn letters_blocked(&self, failure: &Failure) {
         self.state.letters_blocked.set(true);
+        lock(&self.state.standing).letters = Some(format!("dead letters can't be written: {}", failure.reason));
         self.lacks("dead letters".to_owned(), Some(&failure.reason));
         error!(
             pipeline = self.name(),
@@ -49,6 +54,7 @@ impl PipelineTelemetry {
     /// Dead letters are written again.
     pub fn letters_back(&self) {
         self.state.letters_blocked.set(false);
+        lock(&self.state.standing).letters = None;
         self.lacks("dead letters".to_owned(), None);
         info!(pipeline = self.name(), "dead letters are written again");
     }

@@ -12,7 +12,7 @@ use crate::telemetry::metrics::state::{Facts, Phase, lock};
 impl PipelineTelemetry {
     /// The pipeline starts.
     pub fn pipeline_started(&self, revision: &str, labels: &BTreeMap<String, String>) {
-        self.state.set_phase(Phase::Running);
+        self.state.set_phase(Phase::Starting);
         *lock(&self.state.facts) = Facts {
             revision: revision.to_owned(),
             labels: labels.clone(),
@@ -23,6 +23,7 @@ impl PipelineTelemetry {
     /// The pipeline can't start yet.
     pub fn pipeline_waits(&self, reason: &str) {
         self.state.set_phase(Phase::Waiting);
+        lock(&self.state.standing).waits = Some(reason.to_owned());
         self.lacks("start".to_owned(), Some(reason));
         if let Some(unsaid) = self.repeats.rise("pipeline_waits", "", Instant::now()) {
             warn!(
@@ -36,7 +37,25 @@ impl PipelineTelemetry {
     /// The pipeline has what it needs, and joins its group.
     pub fn pipeline_joins(&self) {
         self.state.set_phase(Phase::Running);
+        lock(&self.state.standing).waits = None;
         self.lacks("start".to_owned(), None);
+    }
+
+    /// The pipeline was paused, or goes on.
+    pub fn pipeline_paused(&self, paused: bool) {
+        if self.state.paused.get() == paused {
+            return;
+        }
+        self.state.paused.set(paused);
+        match paused {
+            true => info!(pipeline = self.name(), "paused: partitions are kept, nothing is called"),
+            false => info!(pipeline = self.name(), "resumed"),
+        }
+    }
+
+    /// The pipeline could not go on by itself, and is started anew.
+    pub fn pipeline_restarts(&self) {
+        self.state.restarts.one();
     }
 
     /// The pipeline has ended.

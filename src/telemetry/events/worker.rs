@@ -20,6 +20,34 @@ impl WorkerTelemetry {
         info!(worker = id, %listen, pipelines, version, "worker started");
     }
 
+    /// This worker begins to lead the fleet, or does so no more.
+    pub fn leads(self, leads: bool) {
+        match leads {
+            true => info!("this worker leads the fleet: it places pipelines"),
+            false => info!("this worker leads the fleet no more"),
+        }
+    }
+
+    /// The fleet's store does not answer.
+    pub fn store_away(self, reason: &str) {
+        warn!("{reason}; what runs goes on, and changes wait");
+    }
+
+    /// The fleet's store answers.
+    pub fn store_back(self) {
+        info!("the store answers");
+    }
+
+    /// Pipelines from files changed.
+    pub fn files_read(self, pipelines: usize) {
+        info!(pipelines, "pipelines from files read anew");
+    }
+
+    /// Files of pipelines have problems: what ran before goes on.
+    pub fn files_refused(self, problems: &dyn Display) {
+        error!("files of pipelines have problems, and what ran before goes on: {problems}");
+    }
+
     /// A sign to stop came.
     pub fn stopping(self, signal: &str) {
         info!(signal, "stopping: partitions are drained; a second signal ends at once");

@@ -1,6 +1,6 @@
 //! What is counted, by worker, pipeline, sink and partition.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
@@ -10,6 +10,7 @@ use crate::delivery::answer::{Disposition, Stage};
 use crate::delivery::event::{Assignment, AttemptOutcome, GuardKind, View};
 use crate::delivery::record::TopicPartition;
 use crate::delivery::time::Moment;
+use crate::telemetry::status::{Doing, LastError};
 
 /// Each way an attempt can end, in the order in which they are counted.
 pub(crate) const OUTCOMES: [AttemptOutcome; 8] = [
@@ -93,17 +94,6 @@ pub(crate) enum Phase {
     Stopped,
 }
 
-impl Phase {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Phase::Starting => "starting",
-            Phase::Waiting => "waiting",
-            Phase::Running => "running",
-            Phase::Stopped => "stopped",
-        }
-    }
-}
-
 /// What a pipeline counts, and how it last looked.
 #[derive(Debug)]
 pub(crate) struct PipelineState {
@@ -124,9 +114,44 @@ pub(crate) struct PipelineState {
     pub(crate) troubles: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) standing: Mutex<Standing>,
     pub(crate) facts: Mutex<Facts>,
-    pub(crate) phase: Mutex<Phase>,
+    pub(crate) paused: Flag,
+    pub(crate) restarts: Counter,
+    phase: Mutex<(Phase, SystemTime)>,
+    rates: Mutex<Rates>,
+    last_errors: Mutex<VecDeque<LastError>>,
     partitions: RwLock<Partitions>,
     published: Mutex<Option<Arc<Published>>>,
+}
+
+/// How many failed answers are remembered.
+const MOST_ERRORS: usize = 10;
+
+/// Over how long rates are taken, in seconds.
+const RATE_SECONDS: f64 = 5.0;
+
+/// What was polled a second, lately.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rates {
+    pub(crate) records_per_second: f64,
+    pub(crate) bytes_per_second: f64,
+    since: Option<(Instant, u64, u64)>,
+}
+
+impl Rates {
+    /// Takes in how much was polled in all by now. Each second counts half as much as the one [`RATE_SECONDS`] later.
+    fn count(&mut self, (records, bytes): (u64, u64), now: Instant) {
+        if let Some((then, records_then, bytes_then)) = self.since {
+            let seconds = now.duration_since(then).as_secs_f64();
+            if seconds <= 0.0 {
+                return;
+            }
+            let kept = 0.5_f64.powf(seconds / RATE_SECONDS);
+            let mixed = |old: f64, more: u64| old * kept + more as f64 / seconds * (1.0 - kept);
+            self.records_per_second = mixed(self.records_per_second, records.saturating_sub(records_then));
+            self.bytes_per_second = mixed(self.bytes_per_second, bytes.saturating_sub(bytes_then));
+        }
+        self.since = Some((now, records, bytes));
+    }
 }
 
 /// What a pipeline's document says of it.
@@ -143,6 +168,12 @@ pub(crate) struct Standing {
     pub(crate) source: BTreeMap<&'static str, String>,
     /// The rights that are missing, by what said so.
     pub(crate) rights: BTreeMap<String, String>,
+    /// What the pipeline waits for before it can start.
+    pub(crate) waits: Option<String>,
+    /// Why dead letters can't be written.
+    pub(crate) letters: Option<String>,
+    /// Why sinks take nothing, by their names.
+    pub(crate) sinks: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default)]
@@ -179,7 +210,11 @@ impl PipelineState {
             troubles: Mutex::default(),
             standing: Mutex::default(),
             facts: Mutex::default(),
-            phase: Mutex::default(),
+            paused: Flag::default(),
+            restarts: Counter::default(),
+            phase: Mutex::new((Phase::default(), SystemTime::now())),
+            rates: Mutex::default(),
+            last_errors: Mutex::default(),
             partitions: RwLock::default(),
             published: Mutex::default(),
         }
@@ -219,6 +254,13 @@ impl PipelineState {
             }
         }
         *lock(&self.published) = Some(Arc::new(Published { view, at, taken }));
+        let polled = self.partitions().iter().fold((0, 0), |(records, bytes), partition| {
+            (
+                records + partition.polled_records.get(),
+                bytes + partition.polled_bytes.get(),
+            )
+        });
+        lock(&self.rates).count(polled, taken);
     }
 
     pub(crate) fn unpublish(&self) {
@@ -230,11 +272,35 @@ impl PipelineState {
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
-        *lock(&self.phase) = phase;
+        let mut now = lock(&self.phase);
+        if now.0 != phase {
+            *now = (phase, SystemTime::now());
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        *lock(&self.phase)
+        lock(&self.phase).0
+    }
+
+    pub(crate) fn phase_since(&self) -> SystemTime {
+        lock(&self.phase).1
+    }
+
+    /// Remembers an answer that was no success; the oldest of many is forgotten.
+    pub(crate) fn failed(&self, error: LastError) {
+        let mut errors = lock(&self.last_errors);
+        errors.truncate(MOST_ERRORS - 1);
+        errors.push_front(error);
+    }
+
+    /// The last answers that were no success, newest first.
+    pub(crate) fn last_errors(&self) -> Vec<LastError> {
+        lock(&self.last_errors).iter().cloned().collect()
+    }
+
+    /// What was polled lately.
+    pub(crate) fn rates(&self) -> Rates {
+        *lock(&self.rates)
     }
 
     /// The rights that are missing just now, each once.
@@ -286,6 +352,7 @@ pub(crate) struct PartitionState {
     high: AtomicI64,
     /// Since when the committed offset is behind the end of the log.
     behind_since: Mutex<Option<Instant>>,
+    doing: Mutex<Option<(Doing, SystemTime)>>,
 }
 
 impl PartitionState {
@@ -307,6 +374,7 @@ impl PartitionState {
             overtaken: Counter::default(),
             high: AtomicI64::new(-1),
             behind_since: Mutex::default(),
+            doing: Mutex::default(),
         }
     }
 
@@ -321,6 +389,19 @@ impl PartitionState {
                 since.get_or_insert(now);
             }
             _ => *since = None,
+        }
+    }
+
+    /// Since when the partition does this, as far as was looked.
+    pub(crate) fn doing_since(&self, doing: Doing) -> SystemTime {
+        let mut known = lock(&self.doing);
+        match *known {
+            Some((same, since)) if same == doing => since,
+            _ => {
+                let now = SystemTime::now();
+                *known = Some((doing, now));
+                now
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The span of one attempt.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{Link, Span, SpanBuilder, SpanKind, Status, TraceContextExt};
@@ -9,6 +10,7 @@ use opentelemetry_sdk::trace::{SdkTracer, Span as SpanOfSdk};
 use super::context::Traceparent;
 use super::export::tracer;
 use crate::delivery::event::{AttemptOutcome, Call};
+use crate::delivery::record::Record;
 
 /// A batch's span links to the traces of at most so many of its records.
 const MAX_LINKS: usize = 64;
@@ -17,6 +19,7 @@ const MAX_LINKS: usize = 64;
 #[derive(Debug)]
 pub struct AttemptSpan {
     began: Instant,
+    first: Option<Arc<Record>>,
     traceparent: Traceparent,
     span: Option<Box<SpanOfSdk>>,
 }
@@ -35,6 +38,7 @@ impl AttemptSpan {
         };
         AttemptSpan {
             began: Instant::now(),
+            first: call.records.first().cloned(),
             traceparent,
             span,
         }
@@ -43,6 +47,14 @@ impl AttemptSpan {
     /// The W3C trace context for the request, and for results whose record has none.
     pub fn traceparent(&self) -> &str {
         self.traceparent.as_str()
+    }
+
+    /// The id of the call's first record.
+    pub(in crate::telemetry) fn first_id(&self) -> String {
+        self.first
+            .as_ref()
+            .map(|record| record.id().to_string())
+            .unwrap_or_default()
     }
 
     /// How long ago the call began.

@@ -1,0 +1,31 @@
+//! What orchestrators and scrapers ask: `/healthz`, `/readyz`, `/metrics`.
+
+use std::future::ready;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::App;
+use crate::telemetry::render_metrics;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(|| ready("ok\n")))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(|| ready(metrics())))
+}
+
+async fn readyz(State(app): State<App>) -> (StatusCode, String) {
+    match (app.readiness)() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+fn metrics() -> impl IntoResponse {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], render_metrics())
+}

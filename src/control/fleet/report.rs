@@ -1,0 +1,88 @@
+//! What a worker tells the fleet of itself, for as long as its lease lasts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::PipelineEvent;
+use crate::telemetry::status::{TaskStatus, TaskSummary};
+
+/// How long a worker counts as alive after its last report.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// Places pipelines, and serves the API.
+    Control,
+    /// Runs pipelines.
+    Worker,
+}
+
+/// Who a worker is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its id, unique in the fleet.
+    pub id: String,
+    /// What it does.
+    pub duties: Vec<Duty>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its version.
+    pub version: String,
+    /// The address that it listens on.
+    pub address: String,
+    /// When it started, in milliseconds since the Unix epoch.
+    pub started_ms: i64,
+    /// Tells this process from another that claims the same id.
+    pub incarnation: u64,
+}
+
+impl Identity {
+    /// This process.
+    pub fn of_this_process(id: &str, duties: Vec<Duty>, labels: BTreeMap<String, String>, address: String) -> Identity {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Identity {
+            id: id.to_owned(),
+            duties,
+            labels,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address,
+            started_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            incarnation: fastrand::u64(..),
+        }
+    }
+}
+
+/// What a worker tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Who it is.
+    pub identity: Identity,
+    /// It ends, and is to be given nothing.
+    pub draining: bool,
+    /// A task of it makes no progress although it runs: which, and since when.
+    #[serde(default)]
+    pub stuck: Option<String>,
+    /// Its pipelines from files, with their revisions.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Its tasks.
+    #[serde(default)]
+    pub tasks: BTreeMap<String, TaskSummary>,
+    /// More of those that somebody looks at.
+    #[serde(default)]
+    pub details: BTreeMap<String, TaskStatus>,
+    /// What was said of those that somebody looks at.
+    #[serde(default)]
+    pub events: Vec<PipelineEvent>,
+}
+
+impl Report {
+    /// Whether pipelines may be placed on it.
+    pub fn takes(&self) -> bool {
+        !self.draining && self.stuck.is_none() && self.identity.duties.contains(&Duty::Worker)
+    }
+}
