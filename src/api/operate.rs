@@ -1,5 +1,6 @@
 //! What operators do to a pipeline that is registered.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -10,16 +11,18 @@ use super::asked::{Name, allow, precondition};
 use super::pipelines::answer;
 use super::problem::Problem;
 use super::standing::Fleetwide;
-use super::wire::{Pipeline, ProblemDocument};
+use super::wire::{Pipeline, Probed, ProblemDocument};
 use super::{App, author};
 use crate::control::access::{Caller, Role};
 use crate::control::registry::{self, Author, Outcome, Refusal, Registered};
+use crate::http::reach;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(pause))
         .routes(routes!(resume))
         .routes(routes!(restart))
+        .routes(routes!(probe))
 }
 
 /// Pauses a pipeline: it keeps its partitions, and calls nothing once what is on the wire has ended.
@@ -65,6 +68,37 @@ async fn resume(
 ))]
 async fn restart(State(app): State<App>, caller: Caller, Name(name): Name) -> Result<Response, Problem> {
     change(&app, &caller, &name, registry::restart).await
+}
+
+/// Tells whether a pipeline's function can be reached, by connecting: nothing is sent.
+#[utoipa::path(post, path = "/v1/pipelines/{name}/probe", tag = "pipelines", params(("name" = String, Path)), responses(
+    (status = 200, body = Probed),
+    (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+async fn probe(State(app): State<App>, caller: Caller, Name(name): Name) -> Result<Json<Probed>, Problem> {
+    allow(&caller, Role::Operator, &name)?;
+    let settings = match app.fleet.file(&name) {
+        Some(file) => file.settings,
+        None => {
+            let pipeline = app
+                .fleet
+                .registry()
+                .get(&name)
+                .await?
+                .ok_or_else(|| Problem::no_pipeline(&name))?;
+            let secrets = app.fleet.secrets().await?;
+            let built = app
+                .fleet
+                .foundation()
+                .pipeline(&pipeline.document.to_string(), &secrets);
+            built.map_err(|problems| Problem::of_document(&problems))?.settings
+        }
+    };
+    let in_the_way = match settings.function {
+        Some(function) => reach(&function.url, &function.policy).await.err(),
+        None => None,
+    };
+    Ok(Json(Probed { in_the_way }))
 }
 
 async fn change(

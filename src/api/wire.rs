@@ -205,6 +205,14 @@ pub struct ProblemDocument {
     pub revision: Option<u64>,
 }
 
+/// Whether a pipeline's function can be reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Probed {
+    /// What stands in the way of a connection; absent where there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_the_way: Option<String>,
+}
+
 /// Where reading is to go on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,13 +1,24 @@
 //! The commands.
 
+mod access;
+mod apply;
 mod check;
 pub mod dev;
+mod fleet;
+mod output;
+mod pipelines;
+mod register;
+mod remote;
 mod schema;
 mod serve;
+mod show;
 
+use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use remote::Failure;
 
 /// The exit code for wrong usage and invalid input; clap's own is the same.
 const INVALID: u8 = 2;
@@ -25,8 +36,25 @@ pub struct Cli {
 enum Command {
     Dev(dev::DevArgs),
     Serve(serve::ServeArgs),
+    Register(register::RegisterArgs),
+    Apply(apply::ApplyArgs),
+    Pipelines(pipelines::PipelinesArgs),
+    Fleet(fleet::FleetArgs),
+    Events(fleet::EventsArgs),
+    AuditLog(fleet::AuditLogArgs),
+    Secrets(access::SecretsArgs),
+    Tokens(access::TokensArgs),
+    Context(access::ContextArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
+    Completion(CompletionArgs),
+}
+
+/// Print a script that completes commands in a shell
+#[derive(Args, Clone, Debug)]
+struct CompletionArgs {
+    /// The shell
+    shell: clap_complete::Shell,
 }
 
 /// Runs the command that the process was started with.
@@ -35,14 +63,44 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Dev(args) => finish(on_runtime(dev::run(args))),
         Command::Serve(args) => served(on_runtime(serve::run(args))),
+        Command::Register(args) => done(on_runtime(args.run())),
+        Command::Apply(args) => done(on_runtime(args.run())),
+        Command::Pipelines(args) => done(on_runtime(args.run())),
+        Command::Fleet(args) => done(on_runtime(args.run())),
+        Command::Events(args) => done(on_runtime(args.run())),
+        Command::AuditLog(args) => done(on_runtime(args.run())),
+        Command::Secrets(args) => done(on_runtime(args.run())),
+        Command::Tokens(args) => done(on_runtime(args.run())),
+        Command::Context(args) => done(args.run()),
         Command::Check(args) => args.run(),
         Command::Schema(args) => args.run(),
+        Command::Completion(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "fnbridge", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// A pipeline's name made of a topic's: `[a-z0-9][a-z0-9-]{0,62}`.
+fn pipeline_name(topic: &str) -> String {
+    let tame = |c: char| match c.to_ascii_lowercase() {
+        c if c.is_ascii_alphanumeric() => c,
+        _ => '-',
+    };
+    let name: String = topic.chars().map(tame).take(63).collect();
+    match name.trim_matches('-') {
+        "" => "pipeline".to_owned(),
+        name => name.to_owned(),
     }
 }
 
 fn on_runtime<T, E: From<String>>(command: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no threads to run on: {error}"))?;
     runtime.block_on(command)
+}
+
+fn done(outcome: Result<(), Failure>) -> ExitCode {
+    finish(outcome.map_err(|failure| failure.to_string()))
 }
 
 fn served(outcome: Result<(), serve::ServeError>) -> ExitCode {

@@ -151,6 +151,18 @@ pub fn check(files: &[PathBuf], worker: Option<&FilePath>) -> Checked {
     fleet.checked()
 }
 
+/// The documents of a file, as they are written; `-` is standard input.
+///
+/// # Errors
+/// A file that can't be read, or is not YAML.
+pub fn documents(file: &FilePath) -> Result<Vec<Value>, Problems> {
+    let (text, problems) = files::read(file);
+    match text {
+        Some(text) if problems.is_empty() => Ok(text.documents.iter().map(Node::to_value).collect()),
+        Some(_) | None => Err(Problems(problems)),
+    }
+}
+
 /// Checks a text as if it stood in a file of this name.
 pub fn check_text(name: &str, text: &str) -> Checked {
     let mut fleet = Fleet::default();

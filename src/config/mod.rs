@@ -19,7 +19,7 @@ mod tests;
 mod yaml;
 
 pub use build::{AccessSettings, StoreUrl, WorkerSettings};
-pub use load::{Checked, Foundation, Loaded, Registration, check, check_text, load};
+pub use load::{Checked, Foundation, Loaded, Registration, check, check_text, documents, load};
 pub use page::{pipeline_page, worker_page};
 pub use problem::{Code, Problem, Problems};
 pub use schema::{pipeline_schema, worker_schema};

@@ -75,6 +75,28 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// Whether a connection to a URL's server can be made, TLS and all; nothing is sent over it.
+///
+/// # Errors
+/// What stands in the way, as a sentence.
+pub async fn reach(url: &Uri, policy: &Arc<AddressPolicy>) -> Result<(), String> {
+    const WITHIN: Duration = Duration::from_secs(5);
+    let connected = Connector::new(Arc::clone(policy), WITHIN, system_tls())
+        .call(url.clone())
+        .await;
+    match connected {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let mut reason: &dyn std::error::Error = &*error;
+            while let Some(deeper) = reason.source() {
+                reason = deeper;
+            }
+            let host = url.authority().map_or("?", |authority| authority.as_str());
+            Err(format!("{host} can't be reached: {reason}"))
+        }
+    }
+}
+
 /// Resolves names and leaves out the addresses that are denied.
 #[derive(Clone)]
 struct Resolver {

@@ -16,6 +16,7 @@ mod tests;
 pub use answer::{HttpAnswer, HttpError};
 pub use check::{check_header, check_url};
 pub use client::{HttpClient, HttpSettings};
+pub use connector::reach;
 pub use policy::AddressPolicy;
 pub use pool::{AnswerPool, Lease};
 pub use retry_after::retry_after;

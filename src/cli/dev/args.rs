@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::pipeline_name;
 use crate::kafka::embedded::Port;
 
 const SAMPLE_TOPIC: &str = "flights";
@@ -106,21 +107,6 @@ impl DevArgs {
     }
 }
 
-/// A pipeline's name made of a topic's: `[a-z0-9][a-z0-9-]{0,62}`.
-fn pipeline_name(topic: &str) -> String {
-    let tame = |c: char| match c.to_ascii_lowercase() {
-        c if c.is_ascii_alphanumeric() => c,
-        _ => '-',
-    };
-    let name: String = topic.chars().map(tame).take(63).collect();
-    let name = name.trim_matches('-');
-    if name.is_empty() {
-        "dev".to_owned()
-    } else {
-        name.to_owned()
-    }
-}
-
 fn topic(name: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > 241 || matches!(name, "." | "..") || !name.chars().all(allowed) {
@@ -171,7 +157,7 @@ mod tests {
         for (topic, name) in [
             ("orders", "orders"),
             ("Orders.V1_x", "orders-v1-x"),
-            ("_", "dev"),
+            ("_", "pipeline"),
             ("-a-", "a"),
         ] {
             assert_eq!(pipeline_name(topic), name);

@@ -1,0 +1,202 @@
+//! What people see, on answers as a fleet gives them.
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::*;
+use crate::api::wire::{
+    Audited, Change, History, LastError, LimitUse, PartitionStatus, Pipeline, PipelineEvent, PipelineStatus,
+    PipelineSummary, Secret, SinkStatus, TaskStatus, TaskSummary, Token, Worker,
+};
+
+fn now() -> Timestamp {
+    "2026-03-02T03:04:05Z".parse().unwrap()
+}
+
+/// Colours are taken off where stdout is no terminal, as they are here.
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+fn answer<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn healthy() -> PipelineSummary {
+    answer(json!({
+        "name": "orders-enrich", "labels": {"team": "payments"}, "state": "running", "held_by": "store", "phase": "running",
+        "workers": ["worker-0", "worker-1"], "partitions": 12, "lag_records": 42, "lag_seconds": 0.31,
+        "records_per_second": 1840.4, "bytes_per_second": 1912345.0,
+    }))
+}
+
+fn broken() -> PipelineSummary {
+    answer(json!({
+        "name": "invoices-to-the-warehouse-of-the-eu", "state": "running", "held_by": "file", "phase": "blocked",
+        "reason": "the function does not work, and is probed: the function answered 500 Internal Server Error (status 500)",
+        "workers": ["worker-1"], "partitions": 3, "lag_records": 120_345, "lag_seconds": 5400.0,
+        "records_per_second": 0.0, "bytes_per_second": 0.0,
+    }))
+}
+
+fn unplaced() -> PipelineSummary {
+    answer(json!({
+        "name": "gpu-embeddings", "state": "paused", "held_by": "store", "phase": "unplaced",
+        "reason": "none of 3 workers has the labels {gpu: true}", "workers": [], "partitions": 0, "lag_records": 0,
+        "lag_seconds": 0.0, "records_per_second": 0.0, "bytes_per_second": 0.0,
+    }))
+}
+
+fn partition(number: i32, doing: &str, stands_first: &[&str]) -> PartitionStatus {
+    PartitionStatus {
+        topic: "invoices".to_owned(),
+        partition: number,
+        doing: doing.to_owned(),
+        since: "2026-03-02T02:51:00Z".to_owned(),
+        reason: None,
+        stands_first: stands_first.iter().map(|id| (*id).to_owned()).collect(),
+        committed: 1_000_042,
+        position: 1_000_142,
+        lag_records: Some(40_115),
+        lag_seconds: 5400.0,
+        waiting: 100,
+        in_flight: 0,
+        unsettled: 100,
+        attempts: 12,
+        totals: BTreeMap::from([("delivered".to_owned(), 999_000), ("dead_lettered".to_owned(), 3)]),
+    }
+}
+
+fn standing() -> PipelineStatus {
+    let summary: TaskSummary = answer(json!({
+        "revision": "3f9a", "phase": "blocked", "reason": broken().reason, "since": "2026-03-02T02:51:00Z", "restarts": 1,
+        "partitions": 3, "lag_records": 120_345, "lag_seconds": 5400.0, "records_per_second": 0.0, "bytes_per_second": 0.0,
+    }));
+    PipelineStatus {
+        summary: broken(),
+        revision: None,
+        tasks: vec![TaskStatus {
+            worker: "worker-1".to_owned(),
+            summary,
+            last_errors: vec![LastError {
+                at: "2026-03-02T03:03:58Z".to_owned(),
+                id: "invoices/0/1000042".to_owned(),
+                status: Some(500),
+                reason: "the function answered 500 Internal Server Error".to_owned(),
+            }],
+            limits: vec![LimitUse {
+                limit: "concurrency.max_in_flight".to_owned(),
+                used: 1.0,
+                of: Some(16.0),
+            }],
+            sinks: vec![SinkStatus {
+                name: "warehouse".to_owned(),
+                away: true,
+                blocked: false,
+            }],
+            holds: vec![
+                partition(0, "paused_by_breaker", &["invoices/0/1000042"]),
+                partition(1, "paused_by_breaker", &["invoices/1/1000042"]),
+                partition(2, "running", &[]),
+            ],
+        }],
+        remarks: vec!["the workers' files differ: worker-0 has none, worker-1 has 3f9a".to_owned()],
+    }
+}
+
+#[test]
+fn pipelines_are_a_line_each_with_what_stands_in_the_way_below() {
+    assert_snapshot!(plain(&list(&[unplaced(), broken(), healthy()])));
+}
+
+#[test]
+fn the_status_says_first_whether_it_works_and_why_not() {
+    assert_snapshot!(plain(&status(&standing(), now())));
+}
+
+#[test]
+fn a_pipeline_is_its_document_below_a_line_on_how_it_stands() {
+    let shown: Pipeline = answer(json!({
+        "revision": 7, "status": healthy(), "name": "orders-enrich", "source": {"topics": ["orders"]},
+        "function": {"url": "https://fn.example.com/enrich"}, "sinks": [{"kafka": {"topic": "orders-enriched"}}],
+    }));
+    assert_snapshot!(plain(&pipeline(&shown)));
+}
+
+#[test]
+fn the_history_says_who_changed_what() {
+    let change = |revision, verb, changes| Change {
+        revision,
+        verb: answer(json!(verb)),
+        by: "ann".to_owned(),
+        at: "2026-03-01T10:00:00.000Z".to_owned(),
+        changes: answer(changes),
+    };
+    let changes = vec![
+        change(3, "paused", json!([{"field": "state", "to": "paused"}])),
+        change(
+            2,
+            "changed",
+            json!([{"field": "batch.max_records", "from": 100, "to": 20}, {"field": "labels.team", "from": "a"}]),
+        ),
+        change(1, "created", json!([])),
+    ];
+    assert_snapshot!(plain(&history(&History { changes, next: None })));
+}
+
+#[test]
+fn the_fleet_is_a_line_a_worker() {
+    let worker = |id: &str, leader: bool, state: &str| -> Worker {
+        answer(json!({
+            "id": id, "roles": ["control", "worker"], "labels": {}, "version": "0.1.0", "address": "10.0.0.7:8470",
+            "since": "2026-02-27T03:04:05Z", "leader": leader, "state": state, "tasks": 14, "partitions": 120,
+            "records_per_second": 5210.0, "bytes_per_second": 7340032.0, "lag_records": 1200,
+        }))
+    };
+    let stuck = Worker {
+        reason: Some("orders-enrich runs and shows no progress".to_owned()),
+        files_differ: vec!["invoices".to_owned()],
+        ..worker("worker-10", false, "stuck")
+    };
+    assert_snapshot!(plain(&workers(&[worker("worker-0", true, "ready"), stuck], now())));
+}
+
+#[test]
+fn events_audit_log_secrets_and_tokens_are_lines() {
+    let happened = PipelineEvent {
+        number: 12,
+        at: "2026-03-02T03:04:05.123Z".to_owned(),
+        worker: "worker-1".to_owned(),
+        pipeline: "orders".to_owned(),
+        level: "warn".to_owned(),
+        text: "breaker opened, only probes go out: connection refused".to_owned(),
+    };
+    let audited = Audited {
+        at: "2026-03-02T03:04:05.123Z".to_owned(),
+        by: "ci".to_owned(),
+        action: "pipeline.changed".to_owned(),
+        target: "orders".to_owned(),
+        detail: "revision 4".to_owned(),
+    };
+    let secret = Secret {
+        name: "warehouse-token".to_owned(),
+        changed: "2026-03-01T10:00:00.000Z".to_owned(),
+        changed_by: "ann".to_owned(),
+        used_by: vec!["orders".to_owned(), "invoices".to_owned()],
+    };
+    let token: Token = answer(json!({
+        "id": "k3Jx9a", "name": "ci", "role": "editor", "prefix": "pay-", "created": "2026-03-01T10:00:00.000Z", "created_by": "ann",
+    }));
+    let all = [
+        event(&happened),
+        audit_log(&[audited]),
+        secrets(&[secret]),
+        tokens(&[token]),
+        secrets(&[]),
+        list(&[]),
+    ];
+    assert_snapshot!(plain(&all.join("\n")));
+}
