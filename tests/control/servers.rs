@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::children::{await_end, free_port, start};
-use crate::wait;
+use super::children::{await_end, free_port, start};
+use super::wait;
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

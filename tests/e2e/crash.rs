@@ -1,15 +1,13 @@
 //! Promises 1, 7, 8 and 9: workers that come, go, die and freeze.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use crate::harness::checker::{self, Found};
+use crate::harness::load::{Load, numbers};
 use crate::harness::server::{Gate, Reply, Request, Server};
 use crate::harness::test::{Test, suite};
-use crate::harness::topics::{Client, Entry};
+use crate::harness::topics::Entry;
 use crate::harness::wait;
 use crate::harness::worker::Setting;
 
@@ -309,47 +307,7 @@ fn quick_session(test: &Test) -> Setting {
         .property("heartbeat.interval.ms", "500")
 }
 
-fn numbers(range: std::ops::Range<i64>) -> impl Iterator<Item = Entry> {
-    range.map(|n| Entry::value(n.to_string()))
-}
-
 /// The same numbers in two partitions.
 fn both(range: std::ops::Range<i64>) -> impl Iterator<Item = Entry> {
     numbers(range).flat_map(|entry| [entry.clone().to(0), entry.to(1)])
-}
-
-/// Produces on and on, in even shares.
-struct Load {
-    ended: Arc<AtomicBool>,
-    producing: thread::JoinHandle<i64>,
-    partitions: usize,
-}
-
-impl Load {
-    fn start(client: Client, topic: &str, partitions: i32) -> Load {
-        let ended = Arc::new(AtomicBool::new(false));
-        let (until, topic) = (Arc::clone(&ended), topic.to_owned());
-        let producing = thread::spawn(move || {
-            let mut each = 0;
-            while !until.load(Ordering::SeqCst) {
-                let next = numbers(each..each + 50).flat_map(|entry| (0..partitions).map(move |p| entry.clone().to(p)));
-                client.produce(&topic, next.collect::<Vec<_>>());
-                each += 50;
-                thread::park_timeout(Duration::from_millis(120));
-            }
-            each
-        });
-        Load {
-            ended,
-            producing,
-            partitions: usize::try_from(partitions).unwrap(),
-        }
-    }
-
-    /// Stops producing; how many records each partition has got.
-    fn end(self) -> Vec<i64> {
-        self.ended.store(true, Ordering::SeqCst);
-        self.producing.thread().unpark();
-        vec![self.producing.join().expect("the load was produced"); self.partitions]
-    }
 }

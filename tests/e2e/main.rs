@@ -5,6 +5,7 @@
 
 mod crash;
 mod edge;
+mod fleet;
 mod flights;
 mod harness;
 mod mistakes;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         poison::tests(),
         outage::tests(),
         crash::tests(),
+        fleet::tests(),
         rights::tests(),
         mistakes::tests(),
         flights::tests(),

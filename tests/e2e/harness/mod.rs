@@ -3,10 +3,14 @@
 pub mod checker;
 pub mod children;
 pub mod kafka;
+pub mod load;
 pub mod metrics;
 pub mod pipeline;
 pub mod secured;
 pub mod server;
+#[allow(dead_code)]
+#[path = "../../control/servers.rs"]
+pub mod stores;
 pub mod test;
 pub mod topics;
 pub mod wait;

@@ -127,6 +127,17 @@ impl Test {
 
     /// Starts a worker that may have to wait before it is ready.
     pub fn worker_not_ready(&self, setting: &Setting, pipeline: &Pipeline) -> Rc<Worker> {
+        self.start(setting, Some(pipeline))
+    }
+
+    /// Starts a worker without a pipeline of its own, and waits until it is ready.
+    pub fn member(&self, setting: &Setting) -> Rc<Worker> {
+        let worker = self.start(setting, None);
+        worker.await_ready();
+        worker
+    }
+
+    fn start(&self, setting: &Setting, pipeline: Option<&Pipeline>) -> Rc<Worker> {
         let mut workers = self.workers.borrow_mut();
         let name = (workers.len() + 1).to_string();
         let worker = Rc::new(Worker::start(&name, &self.folder, setting, pipeline));

@@ -43,6 +43,12 @@ impl Setting {
         }
     }
 
+    /// With more of the worker's configuration.
+    pub fn with(mut self, field: &str, value: Value) -> Setting {
+        self.more[field] = value;
+        self
+    }
+
     /// With a librdkafka property.
     pub fn property(mut self, name: &str, value: &str) -> Setting {
         self.cluster["properties"][name] = json!(value);
@@ -79,7 +85,7 @@ impl Worker {
     }
 
     /// Starts `fnbridge serve` in a folder of its own.
-    pub fn start(name: &str, folder: &Path, setting: &Setting, pipeline: &Pipeline) -> Worker {
+    pub fn start(name: &str, folder: &Path, setting: &Setting, pipeline: Option<&Pipeline>) -> Worker {
         let address = format!("127.0.0.1:{}", free_port());
         let config = write_configuration(folder, &address, setting, pipeline);
         let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
@@ -96,6 +102,30 @@ impl Worker {
             output: collect(child.stdout.take().expect("piped")),
             child: Mutex::new(child),
         }
+    }
+
+    /// Where its API is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Runs a command against it, which has to succeed; what it printed on stdout.
+    pub fn command(&self, folder: &Path, arguments: &[&str]) -> String {
+        let url = self.url();
+        let ended = Worker::run(folder, &[arguments, &["--url", &url]].concat());
+        assert!(
+            ended.status.success(),
+            "fnbridge {arguments:?}: {}{}",
+            ended.output,
+            ended.log
+        );
+        ended.output
+    }
+
+    /// What the API answers to a command with `-o json`.
+    pub fn answer(&self, folder: &Path, arguments: &[&str]) -> Value {
+        let text = self.command(folder, &[arguments, &["-o", "json"]].concat());
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// Waits until `/readyz` says that it is ready.
@@ -206,20 +236,22 @@ impl Drop for Worker {
     }
 }
 
-fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline: &Pipeline) -> PathBuf {
+fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline: Option<&Pipeline>) -> PathBuf {
     let folder = folder.join(address.replace(':', "-"));
     fs::create_dir_all(&folder).expect("a folder for the worker");
     let mut config = json!({
         "listen": address,
         "clusters": {"default": setting.cluster},
-        "pipelines": [folder.join("pipelines/*.yaml")],
     });
     for (name, value) in setting.more.as_object().expect("an object") {
         config[name] = value.clone();
     }
     fs::create_dir_all(folder.join("pipelines")).expect("a folder for the pipeline");
-    let pipeline_file = folder.join("pipelines").join(pipeline.name()).with_extension("yaml");
-    fs::write(pipeline_file, pipeline.text()).expect("a pipeline's file");
+    if let Some(pipeline) = pipeline {
+        config["pipelines"] = json!([folder.join("pipelines/*.yaml")]);
+        let file = folder.join("pipelines").join(pipeline.name()).with_extension("yaml");
+        fs::write(file, pipeline.text()).expect("a pipeline's file");
+    }
     let file = folder.join("fnbridge.yaml");
     fs::write(&file, format!("{config:#}\n")).expect("a configuration");
     file
