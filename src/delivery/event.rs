@@ -114,6 +114,18 @@ pub enum Event {
         /// Each partition's outcome; the error is the broker's word.
         outcomes: Vec<(Assignment, Result<(), String>)>,
     },
+    /// An operator passes over records: those that the task holds or that arrive while it holds the partition, and that
+    /// are not settled, become dead letters of stage `operator` without a call. It is told again at each assignment.
+    Skip {
+        /// Whose.
+        source: TopicPartition,
+        /// The first offset.
+        from: i64,
+        /// The last offset.
+        to: i64,
+        /// The operator's reason.
+        reason: String,
+    },
     /// `state: paused` or `running`: a paused task keeps its partitions and calls nothing.
     SetPaused(bool),
     /// Time went by.
@@ -358,6 +370,15 @@ pub enum Notice {
         id: String,
         /// Why it failed.
         failure: Failure,
+    },
+    /// More ranges are to be skipped than are remembered: this one holds for records that have arrived, and no others.
+    TooManySkips {
+        /// Whose.
+        source: TopicPartition,
+        /// The first offset.
+        from: i64,
+        /// The last offset.
+        to: i64,
     },
     /// A partition was drained.
     Drained {

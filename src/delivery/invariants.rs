@@ -21,14 +21,14 @@ pub(crate) fn order(partition: &Partition, part: &Part) -> bool {
     part.seqs.iter().all(|seq| {
         let entry = partition
             .entry(*seq)
-            .filter(|entry| matches!(entry.state, State::InWork));
+            .filter(|entry| matches!(entry.state, State::InWork(_)));
         entry.is_some_and(|entry| last.insert(entry.lane, *seq).is_none_or(|before| before < *seq))
     })
 }
 
 /// The function is through with a record once: what it answered is not asked for again.
 pub(crate) fn two_budgets(entry: &Entry) -> bool {
-    matches!(entry.state, State::Waiting | State::InWork)
+    matches!(entry.state, State::Waiting | State::InWork(_))
 }
 
 /// A memo fits where Kafka puts it.
@@ -41,7 +41,7 @@ pub(crate) fn bytes_are_counted(partition: &Partition) -> bool {
     let held = partition.entries.iter().map(|entry| match &entry.state {
         State::Settled => 0,
         State::Delivering(delivering) => entry.weight_bytes + delivering.weight_bytes,
-        State::Waiting | State::InWork | State::GivenUp | State::Blocked => entry.weight_bytes,
+        State::Waiting | State::InWork(_) | State::GivenUp | State::Blocked => entry.weight_bytes,
     });
     held.sum::<usize>() == partition.held_bytes
 }

@@ -18,6 +18,7 @@ pub mod record;
 mod restored;
 pub mod retry;
 pub mod settings;
+pub mod skips;
 mod task;
 pub mod time;
 mod work;

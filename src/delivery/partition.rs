@@ -12,6 +12,7 @@ use crate::memo::Memo;
 use crate::record::{Output, Record, TopicPartition};
 use crate::restored::Restored;
 use crate::settings::Ordering;
+use crate::skips::Skips;
 use crate::time::{Millis, Moment};
 use crate::work::{Work, WorkId};
 
@@ -38,7 +39,7 @@ pub(crate) enum State {
     /// For a batch to be cut.
     Waiting,
     /// In a batch.
-    InWork,
+    InWork(WorkId),
     /// Answered; its results are on their way to the sinks.
     Delivering(Box<Delivering>),
     /// Given up; its dead letter is on its way.
@@ -111,6 +112,10 @@ pub(crate) struct Partition {
     pub(crate) guarded: Vec<LaneRef>,
     /// Records that must not be called, until their turn comes.
     pub(crate) not_admitted: FxHashMap<Seq, Admission>,
+    /// Ranges that an operator passes over, as far as their records are still to come.
+    pub(crate) skips: Skips,
+    /// Records that are to be passed over as soon as nothing holds them, each with the operator's reason.
+    pub(crate) to_skip: BTreeMap<Seq, Arc<str>>,
     pub(crate) works: BTreeMap<WorkId, Work>,
     /// What the batches may come to take in the memo.
     pub(crate) works_memo_bytes: usize,
@@ -165,6 +170,8 @@ impl Partition {
             ready: VecDeque::new(),
             guarded: Vec::new(),
             not_admitted: FxHashMap::default(),
+            skips: Skips::default(),
+            to_skip: BTreeMap::new(),
             works: BTreeMap::new(),
             works_memo_bytes: 0,
             spent: BTreeMap::new(),
@@ -276,6 +283,7 @@ impl Partition {
         self.totals[disposition as usize] += 1;
         self.held_bytes -= freed;
         self.spent.remove(&seq);
+        self.to_skip.remove(&seq);
         self.commit.settled = true;
         if let LaneRef::Shared(slot) = lane {
             self.leave_lane(slot);

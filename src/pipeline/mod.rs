@@ -6,15 +6,20 @@ mod prepare;
 mod run;
 mod settings;
 mod shards;
+mod skips;
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use self::skips::SkipList;
 use crate::delivery::event::View;
+use crate::delivery::record::TopicPartition;
+use crate::delivery::skips::SkipRange;
 
 pub use settings::PipelineSettings;
 pub use shards::Shards;
+pub use skips::SkipError;
 
 /// A pipeline that runs on this worker: its task, and the parts that the task is joined with.
 #[derive(Debug)]
@@ -22,15 +27,18 @@ pub struct Pipeline {
     name: Arc<str>,
     control: mpsc::UnboundedSender<Control>,
     picture: watch::Receiver<Picture>,
+    skips: SkipList,
 }
 
 /// What a running pipeline can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Control {
     /// Drain, leave the group, end.
     Close,
     /// Keep the partitions and call nothing, or go on.
     SetPaused(bool),
+    /// Pass over records.
+    Skip(TopicPartition, SkipRange),
 }
 
 /// How far a pipeline has come, and what its task looks like.
@@ -62,8 +70,14 @@ impl Pipeline {
         let (control, commands) = mpsc::unbounded_channel();
         let (publish, picture) = watch::channel(Picture::default());
         let name: Arc<str> = settings.name.as_str().into();
-        shards.spawn(run::supervise(settings, commands, publish));
-        Pipeline { name, control, picture }
+        let skips = SkipList::default();
+        shards.spawn(run::supervise(settings, commands, publish, skips.clone()));
+        Pipeline {
+            name,
+            control,
+            picture,
+            skips,
+        }
     }
 
     /// The pipeline's name.
@@ -85,6 +99,21 @@ impl Pipeline {
     pub fn set_paused(&self, paused: bool) {
         // A pipeline that has ended by itself needs no telling.
         let _ = self.control.send(Control::SetPaused(paused));
+    }
+
+    /// Passes over the records of a partition from one offset to another, both included: those that are not settled become
+    /// dead letters of stage `operator` with this reason, as soon as no call and no sink holds them. It holds for this
+    /// worker and until the pipeline is started anew: whoever reads the partition next is to be told, too.
+    ///
+    /// # Errors
+    /// A range that is empty, or one more than are kept for a partition.
+    pub fn skip(&self, source: &TopicPartition, from: i64, to: i64, reason: &str) -> Result<(), SkipError> {
+        let reason = reason.into();
+        let range = SkipRange { from, to, reason };
+        self.skips.add(source, range.clone())?;
+        // A pipeline that has ended by itself has no records to pass over.
+        let _ = self.control.send(Control::Skip(source.clone(), range));
+        Ok(())
     }
 
     /// Starts the drain; [`Pipeline::ended`] says when it is over.

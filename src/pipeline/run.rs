@@ -9,12 +9,13 @@ use tokio::time::{Instant, sleep_until};
 use super::clock::{Clock, Jitter};
 use super::effects::{Done, Hands};
 use super::prepare::{Prepared, prepare};
+use super::skips::{SkipList, skip_event};
 use super::{Control, Picture, PipelineSettings, PipelineState};
 use crate::convert::{Formats, admit};
 use crate::delivery::Task;
 use crate::delivery::event::{Admission, Arrival, Effect, Event, View};
 use crate::delivery::record::Record;
-use crate::kafka::{Source, SourceEvent, SourceEvents, Trouble};
+use crate::kafka::{Source, SourceEvent, SourceEvents, Started, Trouble};
 use crate::telemetry::PipelineTelemetry;
 
 /// How often the task's picture is published, at most.
@@ -35,6 +36,7 @@ pub(super) async fn supervise(
     settings: PipelineSettings,
     mut commands: mpsc::UnboundedReceiver<Control>,
     picture: watch::Sender<Picture>,
+    skips: SkipList,
 ) {
     let settings = Arc::new(settings);
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
@@ -43,23 +45,17 @@ pub(super) async fn supervise(
     loop {
         let prepared = tokio::select! {
             prepared = prepare(&settings, &telemetry, &picture) => prepared,
-            told = commands.recv() => match told {
-                Some(Control::SetPaused(now)) => { paused = now; continue }
-                Some(Control::Close) | None => break,
-            },
+            () = told_to_close(&mut commands, &mut paused) => break,
         };
         telemetry.pipeline_joins();
-        let run = Run::start(&settings, paused, &telemetry, &picture, prepared);
+        let run = Run::start(&settings, paused, &telemetry, &picture, &skips, prepared);
         match run.run(&mut commands, &mut paused).await {
             Ended::Closed => break,
             Ended::SourceEnded => telemetry.pipeline_restarts(),
         }
         tokio::select! {
             () = tokio::time::sleep(RESTART_AFTER) => {}
-            told = commands.recv() => match told {
-                Some(Control::SetPaused(now)) => paused = now,
-                Some(Control::Close) | None => break,
-            },
+            () = told_to_close(&mut commands, &mut paused) => break,
         }
     }
     picture.send_replace(Picture {
@@ -67,6 +63,19 @@ pub(super) async fn supervise(
         view: View::default(),
     });
     telemetry.pipeline_stopped();
+}
+
+/// Heeds what is told until it is to close.
+async fn told_to_close(commands: &mut mpsc::UnboundedReceiver<Control>, paused: &mut bool) {
+    loop {
+        match commands.recv().await {
+            Some(Control::SetPaused(now)) => *paused = now,
+            // It is kept, and told with each assignment.
+            Some(Control::Skip(..)) => {}
+            // A dropped handle closes the pipeline, too.
+            Some(Control::Close) | None => return,
+        }
+    }
 }
 
 /// One membership in the group, from joining to leaving.
@@ -80,6 +89,7 @@ struct Run<'a> {
     formats: Option<Formats>,
     telemetry: &'a PipelineTelemetry,
     picture: &'a watch::Sender<Picture>,
+    skips: &'a SkipList,
     published: Instant,
     state: PipelineState,
 }
@@ -90,6 +100,7 @@ impl<'a> Run<'a> {
         paused: bool,
         telemetry: &'a PipelineTelemetry,
         picture: &'a watch::Sender<Picture>,
+        skips: &'a SkipList,
         prepared: Prepared,
     ) -> Run<'a> {
         let mut task = Task::new(settings.task.clone());
@@ -112,6 +123,7 @@ impl<'a> Run<'a> {
             formats: settings.formats,
             telemetry,
             picture,
+            skips,
             published: Instant::now(),
             state: PipelineState::Running,
         }
@@ -142,7 +154,7 @@ impl<'a> Run<'a> {
                         self.telemetry.pipeline_paused(now);
                         self.handle(Event::SetPaused(now));
                     }
-                    // A dropped handle closes the pipeline, too.
+                    Some(Control::Skip(source, range)) => self.handle(skip_event(&source, &range)),
                     Some(Control::Close) | None => {
                         closing = true;
                         self.source.close();
@@ -187,12 +199,17 @@ impl<'a> Run<'a> {
                 started,
             } => {
                 self.telemetry.assigned(assignment, &source, position, &started);
+                if matches!(started, Started::Recreated { .. }) {
+                    self.skips.forget(&source);
+                }
+                let skips = self.skips.events(&source);
                 self.handle(Event::Assigned {
                     assignment,
                     source,
                     position,
                     memo,
                 });
+                skips.into_iter().for_each(|skip| self.handle(skip));
             }
             SourceEvent::Records { assignment, records } => {
                 self.telemetry.polled(assignment, &records);
@@ -260,6 +277,7 @@ impl<'a> Run<'a> {
         self.published = Instant::now();
         let view = self.task.view();
         self.telemetry.publish(&view, self.clock.moment());
+        self.skips.forget_passed(&view);
         self.picture.send_replace(Picture {
             state: self.state.clone(),
             view,

@@ -122,7 +122,7 @@ pub fn order(log: &Log, held: &Held, call: &Call, ordering: Ordering) {
 pub fn identity_is_stable(held: &Held, call: &Call) {
     let offsets: Vec<i64> = call.records.iter().map(|r| r.offset).collect();
     for offset in &offsets {
-        let Some(batch) = held.batches.get(offset) else {
+        let Some(batch) = held.batches.get(offset).filter(|_| !held.unbound.contains(offset)) else {
             continue;
         };
         promise!(
@@ -131,8 +131,9 @@ pub fn identity_is_stable(held: &Held, call: &Call) {
             "{offsets:?} are called, but {offset} was in a batch with {:?}",
             batch.offsets
         );
+        let still_wanted = batch.offsets.iter().filter(|offset| !held.skips(**offset)).count();
         promise!(
-            !batch.again.get() || batch.offsets.len() == offsets.len(),
+            !batch.again.get() || still_wanted == offsets.len(),
             identity_is_stable,
             "{:?} came back from a call that said nothing of them, and {offsets:?} are called",
             batch.offsets

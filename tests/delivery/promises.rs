@@ -195,6 +195,25 @@ fn identity_is_stable() {
     assert!(befell(&worlds, |b| b.called_again) > 500 && befell(&worlds, |b| b.drains) > 100);
 }
 
+#[test]
+fn an_operator_can_pass_over_whatever_is_stuck() {
+    let worlds = worlds(12, |plan| {
+        plan.operator_ends_it = true;
+        (plan.records.poison, plan.records.refused) = (0.05, 0.05);
+        (plan.records.unconvertible, plan.records.refused_result) = (0.02, 0.05);
+        (plan.faults.skip, plan.faults.rebalance, plan.faults.crash) = (0.02, 0.01, 0.005);
+        let on_exhausted = [OnExhausted::Block, OnExhausted::DeadLetter][plan.seed as usize % 2];
+        for settings in &mut plan.settings {
+            (settings.guard.failed, settings.guard.refused) = (1, 5);
+            settings.on_exhausted = on_exhausted;
+        }
+    });
+    assert!(befell(&worlds, |b| b.skipped) > 2_000);
+    let entries = || worlds.iter().flat_map(|world| &world.logs).flat_map(|log| &log.entries);
+    let passed_over_uncalled = entries().filter(|entry| entry.fate.skipped && entry.fate.calls == 0);
+    assert!(passed_over_uncalled.count() > 500);
+}
+
 /// What breaks in how many worlds, a line each: for whoever changes the core. `FNBRIDGE_SURVEY` says how many.
 #[test]
 fn survey() {

@@ -1,6 +1,7 @@
 //! Partitions and records come in; fetching is paused before too much is held.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Regulated, Task};
 use crate::answer::Disposition;
@@ -45,6 +46,7 @@ impl Task {
             }
         }
         partition.pass_settled();
+        partition.skips.forget_before(partition.position);
         self.touch(assignment);
         self.activate_restored(assignment, false, now);
     }
@@ -64,6 +66,7 @@ impl Task {
             .map_or(0, |r| r.settled.iter().copied().filter(remembered).count());
         let lost = (to - from) as u64 - settled as u64;
         partition.position = to;
+        partition.skips.forget_before(to);
         partition.totals[Disposition::Expired as usize] += lost;
         partition.commit.settled = true;
         let source = partition.source.clone();
@@ -89,7 +92,8 @@ impl Task {
         for parts in works {
             let id = WorkId(self.next_work);
             self.next_work += 1;
-            partition.leave_waiting(&parts);
+            let taken = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
+            partition.leave_waiting(&taken);
             partition.adopt(id, parts, true);
             self.schedule.retries.insert((now, assignment, id));
         }
@@ -100,6 +104,7 @@ impl Task {
         let kept: BTreeSet<u32> = partition.ready.iter().filter_map(|(lane, _)| lane.slot()).collect();
         partition.lanes.requeue(|slot| kept.contains(&slot));
         self.touch(assignment);
+        self.skip(assignment, now);
     }
 
     /// Pauses partitions that hold more than their share, resumes those that have come far below it: each change throws
@@ -181,6 +186,9 @@ impl Partition {
         if admission != Admission::Pass {
             self.not_admitted.insert(seq, admission);
         }
+        if let Some(reason) = self.skips.reason_for(offset) {
+            self.to_skip.insert(seq, Arc::clone(reason));
+        }
         let weight_bytes = record.weight_bytes();
         let (record, state) = (Some(record), State::Waiting);
         self.entries.push_back(Entry {
@@ -206,9 +214,8 @@ impl Partition {
         weight_bytes
     }
 
-    /// Takes records of restored batches out of their lanes' waiting lists.
-    fn leave_waiting(&mut self, parts: &[Part]) {
-        let taken: BTreeSet<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
+    /// Takes records out of their lanes' waiting lists.
+    pub(super) fn leave_waiting(&mut self, taken: &BTreeSet<Seq>) {
         let slots: BTreeSet<u32> = taken.iter().filter_map(|seq| self.slot_of(*seq)).collect();
         for slot in slots {
             if let Some(lane) = self.lanes.get_mut(slot) {
@@ -225,7 +232,7 @@ impl Partition {
         for seq in seqs {
             self.spent.remove(&seq);
             let Some(entry) = self.entry_mut(seq) else { continue };
-            entry.state = State::InWork;
+            entry.state = State::InWork(id);
             let LaneRef::Shared(slot) = entry.lane else { continue };
             if let Some(lane) = self.lanes.get_mut(slot) {
                 lane.in_work += 1;

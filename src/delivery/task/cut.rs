@@ -95,6 +95,10 @@ impl Partition {
         let Some(entry) = self.entry(seq) else {
             return Taken::Yes;
         };
+        if self.to_skip.contains_key(&seq) {
+            cut.memo_full = cut.seqs.is_empty();
+            return Taken::NoRoom;
+        }
         let (records, span) = self.window_to(seq);
         let batch = cut.seqs.len() + 1;
         let bytes = cut.weight_bytes + entry.weight_bytes;
@@ -131,7 +135,7 @@ impl Partition {
     }
 
     /// An upper bound on what batches and records with attempts may come to take in the memo.
-    fn memo_bytes(&self, span: usize) -> usize {
+    pub(super) fn memo_bytes(&self, span: usize) -> usize {
         let more = self.restored.as_ref().map_or(0, |r| r.attempts.len());
         let lone = self.spent.len() + more;
         let marks = if lone > MANY_SPENT {

@@ -259,7 +259,7 @@ impl Partition {
                     lane.in_store |= bit;
                     false
                 }
-                Some(State::Waiting | State::InWork | State::GivenUp | State::Blocked) => break,
+                Some(State::Waiting | State::InWork(_) | State::GivenUp | State::Blocked) => break,
             };
             at += 1;
             if done && handed_out == 0 {

@@ -24,6 +24,7 @@ impl Task {
             return;
         }
         let Some((_, since)) = partition.ready.front().copied() else {
+            partition.linger_over = false;
             return;
         };
         let until = since + self.settings.batch.linger;

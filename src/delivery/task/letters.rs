@@ -74,6 +74,22 @@ impl Task {
             partition.spent.insert(seq, attempts);
             partition.commit.settled = true;
         }
+        self.write_off(assignment, seq, stage, failure, attempts, first_failed_ms);
+    }
+
+    /// Gives a record up whose attempts nobody needs to know any more.
+    pub(super) fn write_off(
+        &mut self,
+        assignment: Assignment,
+        seq: Seq,
+        stage: Stage,
+        failure: Failure,
+        attempts: u32,
+        first_failed_ms: Option<i64>,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&assignment) else {
+            return;
+        };
         let Some(entry) = partition.entry_mut(seq) else { return };
         entry.state = State::GivenUp;
         let last_failed_ms = self.unix_ms;
@@ -142,7 +158,7 @@ impl Task {
             });
         };
         self.letters.waiting.insert(id);
-        let (assignment, seq) = (letter.assignment, letter.seq);
+        let (assignment, seq, stage) = (letter.assignment, letter.seq, letter.facts.stage);
         if let Some(partition) = self.partitions.get_mut(&assignment) {
             partition.letters_on_wire -= 1;
         }
@@ -154,7 +170,7 @@ impl Task {
                 if self.letters.away.take().is_some() {
                     self.notice(Notice::LettersBack);
                 }
-                self.letter_stored(assignment, seq);
+                self.letter_stored(assignment, seq, stage);
             }
             Receipt::TryAgain(failure)
             | Receipt::Away(failure)
@@ -170,13 +186,19 @@ impl Task {
         }
     }
 
-    fn letter_stored(&mut self, assignment: Assignment, seq: Seq) {
+    fn letter_stored(&mut self, assignment: Assignment, seq: Seq, stage: Stage) {
+        let disposition = match stage {
+            Stage::Operator => Disposition::Skipped,
+            Stage::Convert | Stage::Filter | Stage::Transform | Stage::Function | Stage::Sink => {
+                Disposition::DeadLettered
+            }
+        };
         match self.delivering(assignment, seq) {
             Some(delivering) => {
                 delivering.letters -= 1;
                 self.settle_if_delivered(assignment, seq);
             }
-            None => self.settle(assignment, seq, Disposition::DeadLettered),
+            None => self.settle(assignment, seq, disposition),
         }
     }
 

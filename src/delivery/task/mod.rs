@@ -14,6 +14,7 @@ mod drain;
 mod failures;
 mod letters;
 mod receipts;
+mod skips;
 mod verdicts;
 mod view;
 
@@ -166,6 +167,12 @@ impl Task {
             Event::Stored { store, receipts } => self.stored(store, receipts, now, dice),
             Event::LetterWritten { letter, receipt } => self.letter_written(letter, receipt, now, dice),
             Event::Committed { outcomes } => self.committed(outcomes, now.at),
+            Event::Skip {
+                source,
+                from,
+                to,
+                reason,
+            } => self.skip_range(&source, from, to, &reason),
             Event::SetPaused(paused) => self.paused = paused,
             Event::Tick => {}
         }
@@ -199,6 +206,7 @@ impl Task {
             touched.dedup();
             self.regulate(&touched, now);
             for assignment in touched {
+                self.skip(assignment, now);
                 self.refresh(assignment, now);
                 self.note_commit(assignment);
             }

@@ -48,6 +48,7 @@ impl PipelineTelemetry {
             Notice::Overtaken { source, from, to } => self.overtaken(source, *from, *to),
             Notice::CommitRefused { source, reason } => self.commit_refused(source, reason),
             Notice::LateDiscarded { what } => self.late_discarded(what),
+            Notice::TooManySkips { source, from, to } => self.too_many_skips(source, *from, *to),
             Notice::Drained { source, took, in_time } => self.drained(source, *took, *in_time),
         }
     }
@@ -177,6 +178,16 @@ impl PipelineTelemetry {
             from,
             to,
             "retention removed records before they were read"
+        );
+    }
+
+    fn too_many_skips(&self, source: &TopicPartition, from: i64, to: i64) {
+        warn!(
+            pipeline = self.name(),
+            partition = %source,
+            from,
+            to,
+            "more ranges are to be skipped than are remembered: records of this one that arrive later are not skipped"
         );
     }
 

@@ -7,3 +7,4 @@ mod breaker;
 mod guards;
 mod hand_over;
 mod sinks;
+mod skips;

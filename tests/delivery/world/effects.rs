@@ -20,9 +20,7 @@ impl World {
         }
         self.workers[worker].dirty = false;
         self.workers[worker].task.advance(Moment(self.now));
-        while let Some(effect) = self.workers[worker].task.poll_effect() {
-            self.perform(worker, effect);
-        }
+        self.perform_all(worker);
         self.settle_charges(worker);
         let wakeup = self.workers[worker].task.next_wakeup();
         if let Some(Moment(at)) = wakeup {
@@ -58,6 +56,13 @@ impl World {
             .max();
         let fetched = plan.partitions * 3 * plan.fetch as usize * record;
         call.unwrap_or(0) + results.unwrap_or(0) + fetched + plan.fetch as usize * 3 * plan.partitions * 800
+    }
+
+    /// Does what a task has asked for so far.
+    pub(super) fn perform_all(&mut self, worker: usize) {
+        while let Some(effect) = self.workers[worker].task.poll_effect() {
+            self.perform(worker, effect);
+        }
     }
 
     fn perform(&mut self, worker: usize, effect: Effect) {
@@ -116,6 +121,12 @@ impl World {
                 record.id()
             );
             promise!(
+                !held.skips(record.offset),
+                what_an_operator_passes_over_is_not_called,
+                "{} is to be passed over, and is called",
+                record.id()
+            );
+            promise!(
                 !held.accepted.contains(&record.offset),
                 two_budgets,
                 "{} has been answered, and is called again",
@@ -144,6 +155,7 @@ impl World {
                 entry.fate.calls += 1;
                 held.on_wire.insert(lane_of(ordering, entry), call.id);
                 held.batches.insert(record.offset, batch.clone());
+                held.unbound.remove(&record.offset);
             }
         }
         let out = OutCall {
@@ -190,6 +202,17 @@ impl World {
             "{} was altered",
             letter.record.id()
         );
+        if letter.facts.stage == Stage::Operator {
+            let told = self.workers[worker]
+                .holds(partition)
+                .is_some_and(|held| held.skips(letter.record.offset));
+            promise!(
+                told,
+                what_an_operator_passes_over_is_not_called,
+                "{} is passed over, and nobody said so",
+                letter.record.id()
+            );
+        }
         let id = letter.id;
         self.workers[worker].letters.insert(id, letter);
         self.in_a_while(Happening::LetterDone { worker, letter: id });
@@ -230,12 +253,17 @@ impl World {
 
     fn note(&mut self, worker: usize, notice: Notice) {
         if let Notice::GivenUp {
-            stage: Stage::Function,
+            stage: Stage::Function | Stage::Operator,
             id,
             ..
         } = &notice
         {
             self.given_up(worker, id);
+        }
+        if let Notice::LaneBlocked { id, .. } = &notice
+            && let Some((partition, offset)) = place_of(id)
+        {
+            self.blocked(worker, partition, offset);
         }
         let w = &mut self.workers[worker];
         match notice {
@@ -275,18 +303,29 @@ impl World {
         }
     }
 
+    /// A lane stands still. Once an operator has freed it, its batches are cut anew.
+    fn blocked(&mut self, worker: usize, partition: usize, offset: i64) {
+        let log = &mut self.logs[partition];
+        log.entry_mut(offset).fate.blocked = true;
+        let ordering = self.workers[worker].settings.ordering;
+        let lane = |offset| log.entry(offset).map(|entry| lane_of(ordering, entry));
+        if let Some(held) = self.workers[worker].holds(partition) {
+            let of_lane = held.batches.keys().filter(|other| lane(**other) == lane(offset));
+            held.unbound.extend(of_lane);
+        }
+    }
+
     /// The function is not asked about a record any more.
     fn given_up(&mut self, worker: usize, id: &str) {
-        let mut parts = id.rsplit('/').map(|part| part.parse::<i64>().unwrap_or(-1));
-        let (Some(offset), Some(partition)) = (parts.next(), parts.next()) else {
+        let Some((partition, offset)) = place_of(id) else {
             return;
         };
         let ordering = self.workers[worker].settings.ordering;
-        let Some(entry) = self.logs[partition as usize].entry(offset) else {
+        let Some(entry) = self.logs[partition].entry(offset) else {
             return;
         };
         let lane = lane_of(ordering, entry);
-        if let Some(held) = self.workers[worker].holds(partition as usize) {
+        if let Some(held) = self.workers[worker].holds(partition) {
             held.close(lane, offset);
         }
     }
@@ -301,6 +340,13 @@ impl World {
             fate.forgiven += u32::from(unsure);
         }
     }
+}
+
+/// The partition and offset of a record's id.
+fn place_of(id: &str) -> Option<(usize, i64)> {
+    let mut parts = id.rsplit('/');
+    let offset = parts.next()?.parse().ok()?;
+    Some((parts.next()?.parse().ok()?, offset))
 }
 
 /// An effect in a line.

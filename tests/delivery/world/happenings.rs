@@ -312,6 +312,10 @@ impl World {
                 fate.result_letters.insert((sink.0, index.unwrap_or(0)));
             }
             (Stage::Sink, _, _) => panic!("a dead letter of stage sink without sink and result"),
+            (Stage::Operator, _, _) => {
+                (fate.lettered, fate.skipped) = (true, true);
+                self.befell.skipped += 1;
+            }
             _ => fate.lettered = true,
         }
         self.give(

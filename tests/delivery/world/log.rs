@@ -36,6 +36,10 @@ pub struct Fate {
     pub result_letters: BTreeSet<(u16, usize)>,
     /// Its dead letter stands in the topic.
     pub lettered: bool,
+    /// Its lane was said to be blocked by it.
+    pub blocked: bool,
+    /// Its dead letter says that an operator passed over it.
+    pub skipped: bool,
     /// The function's verdict was to deliver its results.
     pub accepted: bool,
     /// The function's answer was that nothing is to be delivered.

@@ -13,6 +13,7 @@ pub mod log;
 pub mod plan;
 mod rebalance;
 mod settle;
+mod skips;
 pub mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -112,6 +113,8 @@ pub struct Befell {
     pub settled_before: u64,
     pub attempts_taken_over: u64,
     pub pauses: u64,
+    /// Records that were passed over.
+    pub skipped: u64,
 }
 
 pub struct World {
@@ -121,6 +124,8 @@ pub struct World {
     /// Events that tasks were given.
     pub steps: u64,
     pub logs: Vec<Log>,
+    /// What an operator passes over, by partition: first and last offset.
+    skips: Vec<Vec<(i64, i64)>>,
     group: Group,
     pub workers: Vec<Worker>,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -151,6 +156,7 @@ impl World {
             now: 0,
             steps: 0,
             logs: (0..plan.partitions).map(Log::new).collect(),
+            skips: vec![Vec::new(); plan.partitions],
             group: Group::new(plan.partitions),
             workers: Vec::new(),
             queue: BTreeMap::new(),
@@ -231,6 +237,9 @@ impl World {
         }
         if self.rng.chance(faults.expire) {
             self.expire();
+        }
+        if self.rng.chance(faults.skip) {
+            self.skip_some();
         }
         self.happen();
     }

@@ -20,6 +20,8 @@ pub struct Plan {
     pub fetch: u64,
     /// The largest record's value, in bytes.
     pub value_bytes: u64,
+    /// In the end nothing is healed but what is away: an operator passes over what is stuck.
+    pub operator_ends_it: bool,
 }
 
 /// Of how many records it is true that…
@@ -62,6 +64,8 @@ pub struct Faults {
     pub cut_short: f64,
     pub commit_refused: f64,
     pub slow: f64,
+    /// An operator passes over some records.
+    pub skip: f64,
 }
 
 impl Plan {
@@ -124,10 +128,12 @@ impl Plan {
                     cut_short: rare(rng, 0.3),
                     commit_refused: rare(rng, 0.3),
                     slow: rare(rng, 0.1),
+                    skip: rare(rng, 0.02),
                 }
             },
             fetch: *rng.pick(&[1, 5, 50, 200]),
             value_bytes: *rng.pick(&[10, 1000, 20_000]),
+            operator_ends_it: false,
         }
     }
 

@@ -120,6 +120,8 @@ impl World {
                 entry.fate.forgiven = entry.fate.charged;
             }
         }
+        // What was given up so far is none of the new assignment's.
+        self.perform_all(worker);
         let w = &mut self.workers[worker];
         let same = memo
             .as_ref()
@@ -139,6 +141,9 @@ impl World {
                 memo,
             },
         );
+        for (from, to) in self.skips[partition].clone() {
+            self.tell_skip(worker, partition, from, to);
+        }
         self.wake_fetcher(partition);
     }
 

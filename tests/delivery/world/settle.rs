@@ -35,6 +35,9 @@ impl World {
             for _ in 0..20 {
                 self.happen();
             }
+            if self.plan.operator_ends_it {
+                self.skip_what_is_stuck();
+            }
             left = self.unsettled();
         }
     }
@@ -45,6 +48,19 @@ impl World {
         self.function = Health::Well;
         self.sinks.iter_mut().for_each(|sink| *sink = SinkHealth::Well);
         self.letters_well = true;
+        for worker in 0..self.workers.len() {
+            self.notices(worker);
+            if self.workers[worker].paused {
+                self.take(super::Happening::Unpause { worker });
+            }
+        }
+        if !self.plan.operator_ends_it {
+            self.heal_records();
+        }
+        (0..self.logs.len()).for_each(|partition| self.wake_fetcher(partition));
+    }
+
+    fn heal_records(&mut self) {
         self.sinks_refuse = false;
         let unconvertible = |e: &super::log::Entry| matches!(e.admission, Admission::Refused { .. });
         let held_up = self.logs.iter().any(|log| log.entries.iter().any(unconvertible))
@@ -57,12 +73,6 @@ impl World {
                 entry.kind = Kind::Deliver;
             }
         }
-        for worker in 0..self.workers.len() {
-            self.notices(worker);
-            if self.workers[worker].paused {
-                self.take(super::Happening::Unpause { worker });
-            }
-        }
         // What only an operator can free is freed by starting anew.
         if held_up {
             self.plan
@@ -72,7 +82,6 @@ impl World {
             let live = self.live();
             live.into_iter().for_each(|worker| self.crash(worker));
         }
-        (0..self.logs.len()).for_each(|partition| self.wake_fetcher(partition));
     }
 
     /// The first partition of which not everything is committed, and up to where it is.

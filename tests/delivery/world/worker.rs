@@ -92,10 +92,14 @@ pub struct Held {
     pub open: HashMap<LaneKey, BTreeSet<i64>>,
     pub on_wire: HashMap<LaneKey, CallId>,
     pub batches: HashMap<i64, Rc<Batch>>,
+    /// Records whose lane stood still: their old batches are no more.
+    pub unbound: BTreeSet<i64>,
     pub accepted: BTreeSet<i64>,
     pub stored: BTreeSet<(u16, i64, usize)>,
     pub asked: i64,
     pub last_commit_refused: bool,
+    /// Ranges that it was told to pass over: first and last offset.
+    pub skips: Vec<(i64, i64)>,
     /// Calls in this assignment.
     pub calls: u64,
 }
@@ -159,10 +163,12 @@ impl Held {
             open: HashMap::new(),
             on_wire: HashMap::new(),
             batches,
+            unbound: BTreeSet::new(),
             accepted: BTreeSet::new(),
             stored: BTreeSet::new(),
             asked: position,
             last_commit_refused: false,
+            skips: Vec::new(),
             calls: 0,
         }
     }
@@ -174,6 +180,11 @@ impl Held {
                 self.open.remove(&lane);
             }
         }
+    }
+
+    /// It was told to pass over a record.
+    pub fn skips(&self, offset: i64) -> bool {
+        self.skips.iter().any(|(from, to)| (*from..=*to).contains(&offset))
     }
 
     pub fn is_open(&self, lane: LaneKey, offset: i64) -> bool {
