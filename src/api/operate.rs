@@ -7,14 +7,15 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asked::{Name, allow, precondition};
+use super::asked::{Name, Sent, allow, precondition};
 use super::pipelines::answer;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::standing::Fleetwide;
-use super::wire::{Pipeline, Probed, ProblemDocument};
+use super::wire::{Pipeline, Probed, ProblemDocument, SeekRequest, SkipRequest};
 use super::{App, author};
 use crate::control::access::{Caller, Role};
-use crate::control::registry::{self, Author, Outcome, Refusal, Registered};
+use crate::control::fleet::seek_to;
+use crate::control::registry::{self, Author, Outcome, Refusal, Registered, SeekOrder, SkipOrder};
 use crate::http::reach;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -23,6 +24,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(resume))
         .routes(routes!(restart))
         .routes(routes!(probe))
+        .routes(routes!(seek))
+        .routes(routes!(skip))
 }
 
 /// Pauses a pipeline: it keeps its partitions, and calls nothing once what is on the wire has ended.
@@ -70,6 +73,96 @@ async fn restart(State(app): State<App>, caller: Caller, Name(name): Name) -> Re
     change(&app, &caller, &name, registry::restart).await
 }
 
+/// Lets reading go on elsewhere. Workers leave the group for it; the status tells when it has ended.
+#[utoipa::path(post, path = "/v1/pipelines/{name}/seek", tag = "pipelines", params(("name" = String, Path)),
+    request_body = SeekRequest,
+    responses(
+        (status = 202, body = Pipeline, description = "Ordered."),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ))]
+async fn seek(
+    State(app): State<App>,
+    caller: Caller,
+    Name(name): Name,
+    Sent(request): Sent<SeekRequest>,
+) -> Result<Response, Problem> {
+    seek_to(&request.to).map_err(|reason| Problem::new(Kind::InvalidRequest, reason).at("to"))?;
+    if let Some(wrong) = request.partitions.iter().find(|partition| **partition < 0) {
+        let detail = format!("found the partition {wrong}, expected 0 or more");
+        return Err(Problem::new(Kind::InvalidRequest, detail).at("partitions"));
+    }
+    let order = SeekOrder {
+        to: request.to,
+        topic: request.topic,
+        partitions: request.partitions,
+    };
+    let decide =
+        |existing: Option<&Registered>, author: &Author| registry::seek(existing, &order, request.pause, author);
+    let mut ordered = change_saying(&app, &caller, &name, &format!("to {}", order.to), decide).await?;
+    *ordered.status_mut() = StatusCode::ACCEPTED;
+    Ok(ordered)
+}
+
+/// Passes over records: they become dead letters of stage `operator`, without a call.
+#[utoipa::path(post, path = "/v1/pipelines/{name}/skip", tag = "pipelines", params(("name" = String, Path)),
+    request_body = SkipRequest,
+    responses(
+        (status = 202, body = Pipeline, description = "Ordered."),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ))]
+async fn skip(
+    State(app): State<App>,
+    caller: Caller,
+    Name(name): Name,
+    Sent(request): Sent<SkipRequest>,
+) -> Result<Response, Problem> {
+    if request.reason.trim().is_empty() || request.reason.len() > MAX_REASON_BYTES {
+        let detail = format!("expected a reason of 1 to {MAX_REASON_BYTES} bytes: it stands in the dead letters");
+        return Err(Problem::new(Kind::InvalidRequest, detail).at("reason"));
+    }
+    let order = skip_order(&request).map_err(|detail| Problem::new(Kind::InvalidRequest, detail).at("records"))?;
+    let detail = format!("{}: {}", request.records, request.reason);
+    let decide = |existing: Option<&Registered>, author: &Author| registry::skip(existing, &order, author);
+    let mut ordered = change_saying(&app, &caller, &name, &detail, decide).await?;
+    *ordered.status_mut() = StatusCode::ACCEPTED;
+    Ok(ordered)
+}
+
+/// A reason to skip has at most so many bytes.
+const MAX_REASON_BYTES: usize = 1000;
+/// Records in one order to skip, at most: a digit too many is not an order.
+const MAX_SKIPPED: i64 = 100_000;
+
+/// Reads `TOPIC/P/O` or `TOPIC/P/O-O2`.
+fn skip_order(request: &SkipRequest) -> Result<SkipOrder, String> {
+    let found = &request.records;
+    let wrong = || format!("found {found:?}, expected TOPIC/PARTITION/OFFSET, or TOPIC/PARTITION/FIRST-LAST");
+    let mut parts = found.rsplitn(3, '/');
+    let (Some(offsets), Some(partition), Some(topic)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(wrong());
+    };
+    let (from, to) = offsets.split_once('-').unwrap_or((offsets, offsets));
+    let (Ok(partition), Ok(from), Ok(to)) = (partition.parse::<i32>(), from.parse::<i64>(), to.parse::<i64>()) else {
+        return Err(wrong());
+    };
+    if topic.is_empty() || partition < 0 || from < 0 || to < from {
+        return Err(wrong());
+    }
+    if to - from >= MAX_SKIPPED {
+        return Err(format!(
+            "found {} records, expected at most {MAX_SKIPPED} in one order",
+            to - from + 1
+        ));
+    }
+    Ok(SkipOrder {
+        topic: topic.to_owned(),
+        partition,
+        from,
+        to,
+        reason: request.reason.clone(),
+    })
+}
+
 /// Tells whether a pipeline's function can be reached, by connecting: nothing is sent.
 #[utoipa::path(post, path = "/v1/pipelines/{name}/probe", tag = "pipelines", params(("name" = String, Path)), responses(
     (status = 200, body = Probed),
@@ -107,6 +200,16 @@ async fn change(
     name: &str,
     decide: impl Fn(Option<&Registered>, &Author) -> Result<Outcome, Refusal>,
 ) -> Result<Response, Problem> {
+    change_saying(app, caller, name, "", decide).await
+}
+
+async fn change_saying(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    detail: &str,
+    decide: impl Fn(Option<&Registered>, &Author) -> Result<Outcome, Refusal>,
+) -> Result<Response, Problem> {
     allow(caller, Role::Operator, name)?;
     let fleetwide = Fleetwide::look(app).await?;
     if fleetwide.holder_of(name).is_some() {
@@ -116,9 +219,40 @@ async fn change(
     let made = app
         .fleet
         .registry()
-        .change(name, &author, "", |existing, _| decide(existing, &author))
+        .change(name, &author, detail, |existing, _| decide(existing, &author))
         .await;
     let made = made.map_err(|error| Problem::of_change(name, error))?;
     let pipeline = made.pipeline.ok_or_else(|| Problem::no_pipeline(name))?;
     Ok(answer(app, &fleetwide, StatusCode::OK, pipeline))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(records: &str) -> Result<(String, i32, i64, i64), String> {
+        let request = SkipRequest {
+            records: records.to_owned(),
+            reason: "poison".to_owned(),
+        };
+        skip_order(&request).map(|order| (order.topic, order.partition, order.from, order.to))
+    }
+
+    #[test]
+    fn records_to_skip_are_one_or_a_range_of_one_partition() {
+        assert_eq!(order("orders/3/42"), Ok(("orders".to_owned(), 3, 42, 42)));
+        assert_eq!(order("a.b-c/0/0-99999"), Ok(("a.b-c".to_owned(), 0, 0, 99_999)));
+        for wrong in [
+            "orders",
+            "orders/3",
+            "/3/42",
+            "orders/-1/4",
+            "orders/3/9-3",
+            "orders/3/x",
+            "orders/3/0-100000",
+            "orders/3/4-",
+        ] {
+            assert!(order(wrong).is_err(), "{wrong}");
+        }
+    }
 }

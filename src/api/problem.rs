@@ -87,6 +87,8 @@ kinds! {
         "Workers of this fleet read it from their files; it is changed there, and read again when the file changes.";
     NotPaused "not_paused" CONFLICT "The pipeline has to be paused"
         "Where reading goes on is only changed while nothing is read. Pause it first, or ask for it with `pause`.";
+    SeekUnderWay "seek_under_way" CONFLICT "A seek is under way"
+        "The pipeline's workers are leaving its group, so that its offsets can be moved. `GET …/status` tells when it has ended.";
     NotSupportedHere "not_supported_here" CONFLICT "This cluster can't do it"
         "The embedded broker of `fnbridge dev` has no such function; a Kafka has.";
     NoSecretsKey "no_secrets_key" CONFLICT "No key for secrets is configured"
@@ -219,6 +221,14 @@ impl Problem {
                     format!("found revision {found}, expected {expected}; read it again, and decide anew"),
                 )
             },
+            ChangeError::Refused(Refusal::NotPaused) => Problem::new(
+                Kind::NotPaused,
+                format!("{name} runs; pause it first, or ask for it with `pause`"),
+            ),
+            ChangeError::Refused(Refusal::Seeking) => Problem::new(
+                Kind::SeekUnderWay,
+                format!("a seek of {name} is under way; wait until its status says that it has ended"),
+            ),
             ChangeError::Refused(Refusal::Fixed(difference)) => {
                 let shown = |value: &Option<serde_json::Value>| {
                     value.as_ref().map_or("nothing".to_owned(), ToString::to_string)

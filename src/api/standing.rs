@@ -138,6 +138,12 @@ async fn status(State(app): State<App>, caller: Caller, Name(name): Name) -> Res
     tasks.sort_by(|a, b| a.worker.cmp(&b.worker));
     let mut remarks: Vec<String> = fleetwide.differences(&name).filter(|_| by_file).into_iter().collect();
     let revision = stored.as_ref().map(|pipeline| pipeline.revision);
+    if let Some(pipeline) = &stored {
+        let seek = pipeline.seek.as_ref();
+        remarks.extend(seek.map(|seek| format!("a seek to {} is under way: workers leave the group for it", seek.to)));
+        let failed = pipeline.seek_failed.as_ref();
+        remarks.extend(failed.map(|reason| format!("the last seek came to nothing: {reason}")));
+    }
     let behind = tasks.iter().filter(|task| task.summary.revision.is_empty()).count();
     if behind > 0 {
         remarks.push(format!("{behind} of {} workers can't run the document", tasks.len()));

@@ -1,6 +1,7 @@
 //! `fnbridge pipelines`.
 
 use std::io::{BufRead, IsTerminal};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::output::Output;
 use super::remote::{Client, Failure, Remote};
 use super::show;
-use crate::api::wire::{History, Pipeline, PipelineList, PipelineStatus, PipelineSummary};
+use crate::api::wire::{History, Pipeline, PipelineList, PipelineStatus, PipelineSummary, SeekRequest, SkipRequest};
 
 /// Look at pipelines, and operate them
 #[derive(Args, Clone, Debug)]
@@ -38,6 +39,33 @@ enum Command {
     Resume(Named),
     /// Drain a pipeline, and start it anew
     Restart(Named),
+    /// Let reading go on elsewhere: only while it is paused, or with --pause
+    Seek {
+        #[command(flatten)]
+        named: Named,
+        /// earliest, latest, an offset, or a time such as 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "WHERE")]
+        to: String,
+        /// Only this topic
+        #[arg(long)]
+        topic: Option<String>,
+        /// Only this partition; may be given several times
+        #[arg(long = "partition", value_name = "N")]
+        partitions: Vec<i32>,
+        /// Stop it for that, and let it go on afterwards
+        #[arg(long)]
+        pause: bool,
+    },
+    /// Pass over records: they go into the dead-letter topic, without a call
+    Skip {
+        #[command(flatten)]
+        named: Named,
+        /// TOPIC/PARTITION/OFFSET, or TOPIC/PARTITION/FIRST-LAST
+        records: String,
+        /// Why; it stands in the dead letters and in the audit log
+        #[arg(long)]
+        reason: String,
+    },
     /// Delete a pipeline; its group's offsets and its history stay
     Delete {
         #[command(flatten)]
@@ -77,6 +105,28 @@ impl PipelinesArgs {
             Command::Pause(named) => named.operate("pause", "paused").await,
             Command::Resume(named) => named.operate("resume", "resumed").await,
             Command::Restart(named) => named.operate("restart", "restarted").await,
+            Command::Seek {
+                named,
+                to,
+                topic,
+                partitions,
+                pause,
+            } => {
+                let request = SeekRequest {
+                    to: to.clone(),
+                    topic: topic.clone(),
+                    partitions: partitions.clone(),
+                    pause: *pause,
+                };
+                named.seek(&request).await
+            }
+            Command::Skip { named, records, reason } => {
+                let request = SkipRequest {
+                    records: records.clone(),
+                    reason: reason.clone(),
+                };
+                named.skip(&request).await
+            }
             Command::Delete { named, yes } => named.delete(*yes).await,
         }
     }
@@ -148,6 +198,45 @@ impl Named {
                 .revision
                 .map_or_else(String::new, |revision| format!(", revision {revision}"));
             format!("{} {done}{revision}\n", self.name)
+        })
+    }
+
+    /// Waits until the offsets were moved, and says to where.
+    async fn seek(&self, request: &SeekRequest) -> Result<(), Failure> {
+        let client = self.client()?;
+        let ordered = client
+            .post::<Pipeline>(&["pipelines", &self.name, "seek"], request)
+            .await?;
+        eprintln!("seek ordered; workers leave the group for it");
+        loop {
+            let found = client
+                .get::<PipelineStatus>(&["pipelines", &self.name, "status"], &[])
+                .await?;
+            if let Some(failed) = found
+                .value
+                .remarks
+                .iter()
+                .find(|remark| remark.contains("seek came to nothing"))
+            {
+                return Err(Failure::Said(failed.clone()));
+            }
+            if found.value.revision > ordered.revision {
+                return self
+                    .common
+                    .output
+                    .print(&found.raw, || format!("{} goes on at {}\n", self.name, request.to));
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    async fn skip(&self, request: &SkipRequest) -> Result<(), Failure> {
+        let found = self
+            .client()?
+            .post::<Pipeline>(&["pipelines", &self.name, "skip"], request)
+            .await?;
+        self.common.output.print(&found.raw, || {
+            format!("{} passes over {}\n", self.name, request.records)
         })
     }
 

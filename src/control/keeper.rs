@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::registry::SkipOrder;
 use super::supervisor::Wish;
+use crate::delivery::record::TopicPartition;
 use crate::pipeline::{Picture, Pipeline, Shards};
 
 /// What keeps one pipeline.
@@ -68,12 +70,18 @@ async fn keep(
             (None, None) => {}
             (None, Some(wish)) => {
                 let pipeline = Pipeline::start(wish.settings.clone(), &shards);
+                skip(&pipeline, &wish.skips);
                 *lock(&picture) = Some(pipeline.watch());
                 running = Some((pipeline, wish));
             }
             (Some((pipeline, now)), Some(wish)) if now.run == wish.run => {
                 if now.settings.paused != wish.settings.paused {
                     pipeline.set_paused(wish.settings.paused);
+                }
+                let told = now.skips.len();
+                match wish.skips.strip_prefix(&now.skips[..]) {
+                    Some(_) => skip(&pipeline, &wish.skips[told..]),
+                    None => skip(&pipeline, &wish.skips),
                 }
                 running = Some((pipeline, wish));
             }
@@ -89,6 +97,18 @@ async fn keep(
     }
     if let Some((pipeline, _)) = running {
         drain(pipeline).await;
+    }
+}
+
+/// A range that is told again, or that has passed, changes nothing; those that can't be taken are told by the pipeline's
+/// own bound, and come again with its next start.
+fn skip(pipeline: &Pipeline, orders: &[SkipOrder]) {
+    for order in orders {
+        let source = TopicPartition {
+            topic: order.topic.as_str().into(),
+            partition: order.partition,
+        };
+        let _ = pipeline.skip(&source, order.from, order.to, &order.reason);
     }
 }
 

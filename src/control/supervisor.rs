@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::join_all;
 
 use super::keeper::Keeper;
+use super::registry::SkipOrder;
 use crate::pipeline::{Picture, PipelineSettings, PipelineState, Shards};
 
 /// A pipeline as it is to be.
@@ -16,11 +17,13 @@ pub struct Wish {
     pub settings: PipelineSettings,
     /// Names everything that takes a new start to change: two wishes of one run differ at most in being paused.
     pub run: String,
+    /// Records to pass over.
+    pub skips: Vec<SkipOrder>,
 }
 
 impl PartialEq for Wish {
     fn eq(&self, other: &Wish) -> bool {
-        self.run == other.run && self.settings.paused == other.settings.paused
+        self.run == other.run && self.settings.paused == other.settings.paused && self.skips == other.skips
     }
 }
 

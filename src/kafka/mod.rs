@@ -8,6 +8,7 @@ pub mod error;
 mod native;
 pub mod pattern;
 pub mod producer;
+mod seek;
 pub mod source;
 mod start;
 
@@ -16,5 +17,6 @@ pub use cluster::{ClusterSettings, Mechanism, Password, Sasl, Security, Tls};
 pub use error::{KafkaError, Kind, Resource, Right};
 pub use pattern::TopicPattern;
 pub use producer::{Health, Outgoing, Producer, ProducerSettings, SendError};
+pub use seek::{Seek, SeekTo, Sought, seek};
 pub use source::{Isolation, Source, SourceEvent, SourceEvents, SourceSettings, Start, Started, Topics};
 pub use source::{Trouble, TroubleKind};

@@ -16,6 +16,8 @@ use crate::harness::worker::{Setting, Worker};
 
 suite![
     a_function_is_registered_and_operated_from_the_command_line,
+    reading_goes_on_where_an_operator_says_under_keys_of_its_own,
+    records_that_an_operator_skips_are_dead_letters_and_the_lane_goes_on,
     what_can_not_be_registered_is_refused_and_changes_nothing,
     files_are_read_again_when_they_change_and_a_bad_one_leaves_what_runs,
     three_workers_on_postgres_go_on_without_their_leader_and_without_their_store,
@@ -82,6 +84,128 @@ fn a_function_is_registered_and_operated_from_the_command_line(test: &Test) {
     worker.await_log(&[&name, "pipeline stopped"]);
     test.client()
         .await_committed(&format!("fnbridge-{name}"), &source, &[40, 20]);
+}
+
+fn reading_goes_on_where_an_operator_says_under_keys_of_its_own(test: &Test) {
+    let source = test.topic("in", 2);
+    let (function, name) = (Server::echo(), test.name("p"));
+    let group = format!("fnbridge-{name}");
+    let worker = test.member(&setting(test));
+    let run = |arguments: &[&str]| worker.command(test.folder(), arguments);
+    test.client().produce(
+        &source,
+        numbers(0..10).flat_map(|entry| [entry.clone().to(0), entry.to(1)]),
+    );
+    run(&["register", &source, &function.url(), "--name", &name]);
+    test.client().await_committed(&group, &source, &[10, 10]);
+    let before = function.count();
+
+    let url = worker.url();
+    let running = Worker::run(
+        test.folder(),
+        &["pipelines", "seek", &name, "--to", "earliest", "--url", &url],
+    );
+    assert!(running.log.contains("[not_paused]"), "{}", running.log);
+    let nowhere = Worker::run(
+        test.folder(),
+        &["pipelines", "seek", &name, "--to", "yesterday", "--url", &url],
+    );
+    assert!(
+        nowhere.log.contains("expected earliest, latest, an offset"),
+        "{}",
+        nowhere.log
+    );
+    run(&["pipelines", "seek", &name, "--to", "4", "--partition", "1", "--pause"]);
+    test.client().await_committed(&group, &source, &[10, 10]);
+    let again = &function.requests()[before..];
+    let offsets: Vec<(i32, i64)> = again
+        .iter()
+        .flat_map(|request| {
+            request
+                .place()
+                .1
+                .into_iter()
+                .map(|offset| (request.place().0, offset))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(offsets, (4..10).map(|offset| (1, offset)).collect::<Vec<_>>());
+    assert!(
+        again
+            .iter()
+            .all(|request| request.header("idempotency-key").ends_with(";g=1")),
+        "keys of their own"
+    );
+
+    run(&["pipelines", "pause", &name]);
+    test.client().produce(&source, numbers(10..20).map(|entry| entry.to(0)));
+    run(&["pipelines", "seek", &name, "--to", "latest"]);
+    run(&["pipelines", "resume", &name]);
+    test.client().await_committed(&group, &source, &[20, 10]);
+    assert_eq!(
+        function.requests()[before..].len(),
+        again.len(),
+        "what was passed over is not called"
+    );
+    let missing = Worker::run(
+        test.folder(),
+        &[
+            "pipelines",
+            "seek",
+            &name,
+            "--to",
+            "0",
+            "--partition",
+            "7",
+            "--pause",
+            "--url",
+            &url,
+        ],
+    );
+    assert!(missing.log.contains("found no partition 7"), "{}", missing.log);
+}
+
+fn records_that_an_operator_skips_are_dead_letters_and_the_lane_goes_on(test: &Test) {
+    let source = test.topic("in", 1);
+    let name = test.name("p");
+    let function = Server::start(|request| match request.place().1.contains(&3) {
+        true => Reply::of(500, "boom"),
+        false => Reply::of(204, ""),
+    });
+    let worker = test.member(&setting(test));
+    let document = json!({
+        "name": name, "source": {"topics": [source]}, "function": {"url": function.url()}, "on_exhausted": "block",
+        "batch": {"max_records": 1}, "retry": {"max_attempts": 2, "initial_backoff": "20ms", "max_backoff": "50ms"},
+    });
+    let file = test.folder().join("p.json");
+    std::fs::write(&file, document.to_string()).unwrap();
+    worker.command(test.folder(), &["apply", "-f", &file.display().to_string()]);
+    test.client().produce(&source, numbers(0..8));
+    worker.await_log(&[&name, "lane blocked until an operator acts"]);
+    let skip = format!("{source}/0/3");
+    worker.command(
+        test.folder(),
+        &["pipelines", "skip", &name, &skip, "--reason", "known poison, ticket 7"],
+    );
+    test.client()
+        .await_committed(&format!("fnbridge-{name}"), &source, &[8]);
+    let letters = test.client().read_count(&format!("{name}.dead-letter"), 1);
+    assert_eq!(letters[0].header_text("fnbridge.stage"), "operator");
+    assert!(
+        letters[0]
+            .header_text("fnbridge.reason")
+            .contains("known poison, ticket 7")
+    );
+    let log = worker.answer(test.folder(), &["audit-log"]);
+    let skipped = log["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["action"] == "pipeline.skipped");
+    assert!(
+        skipped.unwrap()["detail"].as_str().unwrap().contains("known poison"),
+        "{log}"
+    );
 }
 
 fn what_can_not_be_registered_is_refused_and_changes_nothing(test: &Test) {

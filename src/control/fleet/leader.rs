@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::placement::{Candidate, Demand, Placed, Placement, place};
 use super::report::{LEASE, Report};
+use super::seeker::Seeker;
 use crate::control::registry::{Registered, Registry};
 use crate::store::{CommitError, Condition, Revision, Store, StoreError, Transaction, Write};
 use crate::telemetry::WorkerTelemetry;
@@ -31,6 +32,7 @@ pub(super) struct Leader {
     /// The most partitions that each pipeline was seen with.
     pub(super) partitions: BTreeMap<String, u32>,
     pub(super) moved: BTreeMap<String, Instant>,
+    pub(super) seeker: Seeker,
 }
 
 /// What the leader decided last, on this worker.
@@ -76,6 +78,7 @@ impl Leader {
         self.moved
             .extend(placed.moved_for_load.iter().map(|name| (name.clone(), now)));
         self.write(&reports, &placed, &current).await?;
+        self.seeker.see_to(&pipelines).await?;
         super::lock(&self.decided).unplaced = placed.unplaced;
         Ok(true)
     }

@@ -8,6 +8,7 @@ mod leader;
 mod member;
 pub mod placement;
 mod report;
+mod seeker;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +26,10 @@ use crate::store::{Store, StoreError, Write};
 use crate::telemetry::{PipelineEvent, status};
 use leader::{Decided, Leader};
 use member::Member;
+use seeker::Seeker;
 
 pub use report::{Duty, Identity, LEASE, Report};
+pub use seeker::seek_to;
 
 /// For how long a pipeline that somebody looked at is told of in full.
 const LOOKED_AT: Duration = Duration::from_secs(15);
@@ -111,6 +114,11 @@ impl Fleet {
                 lease: None,
                 partitions: BTreeMap::new(),
                 moved: BTreeMap::new(),
+                seeker: Seeker {
+                    registry: fleet.registry.clone(),
+                    foundation: fleet.foundation.clone(),
+                    secrets: fleet.secrets.clone(),
+                },
             };
             running.push(tokio::spawn(leader.run()));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Foundation, Registration, share_out};
-use crate::control::registry::Registered;
+use crate::control::registry::{Registered, SkipOrder};
 use crate::control::supervisor::Wish;
 use crate::pipeline::PipelineSettings;
 
@@ -47,13 +47,14 @@ impl Wishes {
         }
         self.built
             .retain(|name, _| placed.iter().any(|pipeline| pipeline.name == *name));
-        for pipeline in placed
-            .iter()
-            .filter(|pipeline| files.iter().all(|file| file.name != pipeline.name))
-        {
+        // One whose offsets are to be moved leaves its group until they are.
+        let placed = placed.iter().filter(|pipeline| pipeline.seek.is_none());
+        let mut skips: BTreeMap<&str, &[SkipOrder]> = BTreeMap::new();
+        for pipeline in placed.filter(|pipeline| files.iter().all(|file| file.name != pipeline.name)) {
             let built = self.build(pipeline, foundation, secrets);
             match &built.outcome {
                 Ok(built_settings) => {
+                    skips.insert(&pipeline.name, &pipeline.skips);
                     runs.insert(pipeline.name.clone(), built.run.clone());
                     settings.push(built_settings.clone());
                 }
@@ -66,6 +67,10 @@ impl Wishes {
             .into_iter()
             .map(|settings| Wish {
                 run: runs.remove(&settings.name).unwrap_or_default(),
+                skips: skips
+                    .get(settings.name.as_str())
+                    .map(|skips| skips.to_vec())
+                    .unwrap_or_default(),
                 settings,
             });
         (wishes.collect(), refused)

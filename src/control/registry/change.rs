@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Changed, Difference, Registered, difference};
+use super::{Changed, Difference, Registered, SeekOrder, SkipOrder, difference};
+
+/// So many orders to skip are kept.
+const MOST_SKIPS: usize = 100;
 
 /// Who makes a change, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,12 @@ pub enum Verb {
     Resumed,
     /// Started anew.
     Restarted,
+    /// Told where reading is to go on.
+    SeekOrdered,
+    /// Reading goes on elsewhere, or the seek came to nothing.
+    Sought,
+    /// Records were passed over.
+    Skipped,
     /// Deleted.
     Deleted,
 }
@@ -52,6 +61,9 @@ impl Verb {
             Verb::Paused => "paused",
             Verb::Resumed => "resumed",
             Verb::Restarted => "restarted",
+            Verb::SeekOrdered => "seek_ordered",
+            Verb::Sought => "sought",
+            Verb::Skipped => "skipped",
             Verb::Deleted => "deleted",
         }
     }
@@ -85,6 +97,10 @@ pub enum Refusal {
     },
     /// A field can't be changed.
     Fixed(Box<Difference>),
+    /// It has to be paused first.
+    NotPaused,
+    /// A seek is under way.
+    Seeking,
 }
 
 /// Registers a pipeline, or replaces its document. `last_revision` is that of a pipeline that had the name before, or 0.
@@ -157,6 +173,75 @@ pub fn restart(existing: Option<&Registered>, author: &Author) -> Result<Outcome
     Ok(written(next, Verb::Restarted, Vec::new(), author))
 }
 
+/// Orders that reading goes on elsewhere. With `pause`, a pipeline that runs is stopped for it and goes on afterwards; else
+/// it has to be paused.
+///
+/// # Errors
+/// What stands against it.
+pub fn seek(
+    existing: Option<&Registered>,
+    order: &SeekOrder,
+    pause: bool,
+    author: &Author,
+) -> Result<Outcome, Refusal> {
+    let existing = existing.ok_or(Refusal::Missing)?;
+    if existing.seek.is_some() {
+        return Err(Refusal::Seeking);
+    }
+    if !pause && existing.document["state"] != "paused" {
+        return Err(Refusal::NotPaused);
+    }
+    let next = Registered {
+        seek: Some(order.clone()),
+        seek_failed: None,
+        ..next(existing, author)
+    };
+    Ok(written(next, Verb::SeekOrdered, Vec::new(), author))
+}
+
+/// A seek has ended, well or not. What was passed over before it is read like any other record.
+///
+/// # Errors
+/// What stands against it.
+pub fn sought(existing: Option<&Registered>, failed: Option<String>, author: &Author) -> Result<Outcome, Refusal> {
+    let existing = existing.ok_or(Refusal::Missing)?;
+    if existing.seek.is_none() {
+        return Ok(Outcome::Same(existing.clone()));
+    }
+    let skips = if failed.is_some() {
+        existing.skips.clone()
+    } else {
+        Vec::new()
+    };
+    let next = Registered {
+        seek: None,
+        seek_failed: failed,
+        skips,
+        ..next(existing, author)
+    };
+    Ok(written(next, Verb::Sought, Vec::new(), author))
+}
+
+/// Passes over records. The same order again changes nothing.
+///
+/// # Errors
+/// What stands against it.
+pub fn skip(existing: Option<&Registered>, order: &SkipOrder, author: &Author) -> Result<Outcome, Refusal> {
+    let existing = existing.ok_or(Refusal::Missing)?;
+    if existing.skips.contains(order) {
+        return Ok(Outcome::Same(existing.clone()));
+    }
+    let mut skips = existing.skips.clone();
+    skips.push(order.clone());
+    // Those before have long been passed, or are no more than forgotten: the records come back, and nothing is lost.
+    skips.drain(..skips.len().saturating_sub(MOST_SKIPS));
+    let next = Registered {
+        skips,
+        ..next(existing, author)
+    };
+    Ok(written(next, Verb::Skipped, Vec::new(), author))
+}
+
 /// Deletes a pipeline. Its group's offsets and its history stay.
 ///
 /// # Errors
@@ -212,6 +297,9 @@ fn created(revision: u64, document: Value, author: &Author) -> Outcome {
         revision,
         restarts: 0,
         document,
+        seek: None,
+        seek_failed: None,
+        skips: Vec::new(),
         created_ms: author.at_ms,
         changed_ms: author.at_ms,
         changed_by: author.name.clone(),

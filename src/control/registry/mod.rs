@@ -8,7 +8,7 @@ mod shelf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use change::{Author, Outcome, Precondition, Refusal, Verb, delete, put, restart, set_state};
+pub use change::{Author, Outcome, Precondition, Refusal, Verb, delete, put, restart, seek, set_state, skip, sought};
 pub use difference::{Difference, difference};
 pub use shelf::{ChangeError, Made, Registry};
 
@@ -24,12 +24,49 @@ pub struct Registered {
     pub restarts: u64,
     /// The document, as it was sent.
     pub document: Value,
+    /// Where reading is to go on, until that is done; nothing is read meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seek: Option<SeekOrder>,
+    /// Why the last seek came to nothing, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seek_failed: Option<String>,
+    /// Records that operators passed over, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<SkipOrder>,
     /// When it was registered, in milliseconds since the Unix epoch.
     pub created_ms: i64,
     /// When it was last changed, in milliseconds since the Unix epoch.
     pub changed_ms: i64,
     /// Who changed it last.
     pub changed_by: String,
+}
+
+/// Where reading is to go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeekOrder {
+    /// `earliest`, `latest`, an RFC 3339 time, or an offset.
+    pub to: String,
+    /// The topic; `None`: all of the pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// The partitions; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<i32>,
+}
+
+/// Records to be passed over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkipOrder {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The first offset.
+    pub from: i64,
+    /// The last offset.
+    pub to: i64,
+    /// Why.
+    pub reason: String,
 }
 
 /// One change of a pipeline, kept when the pipeline is gone.
