@@ -216,6 +216,7 @@ fn generated_pages_are_current() {
         ("docs/metrics.md", fnbridge::telemetry::metrics_page()),
         ("docs/pipeline.md", fnbridge::config::pipeline_page()),
         ("docs/worker.md", fnbridge::config::worker_page()),
+        ("docs/errors.md", fnbridge::api::errors_page()),
     ];
     let mut problems = Vec::new();
     for (page, expected) in pages {

@@ -31,7 +31,7 @@ use crate::control::access::{Secrets, Tokens};
 use crate::control::fleet::Fleet;
 use crate::control::registry::Author;
 
-pub use problem::{Kind, Problem};
+pub use problem::{Kind, Problem, errors_page};
 pub use serve::{Server, Tls};
 
 /// Whether the worker is ready; the error says what it waits for.

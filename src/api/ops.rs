@@ -1,4 +1,4 @@
-//! What orchestrators and scrapers ask: `/healthz`, `/readyz`, `/metrics`.
+//! What orchestrators and scrapers ask: `/healthz`, `/readyz`, `/metrics`; and the page of errors.
 
 use std::future::ready;
 
@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::App;
+use super::{App, errors_page};
 use crate::telemetry::render_metrics;
 
 pub(super) fn routes() -> Router<App> {
@@ -16,6 +16,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/healthz", get(|| ready("ok\n")))
         .route("/readyz", get(readyz))
         .route("/metrics", get(|| ready(metrics())))
+        .route("/v1/errors", get(|| ready(errors())))
 }
 
 async fn readyz(State(app): State<App>) -> (StatusCode, String) {
@@ -23,6 +24,10 @@ async fn readyz(State(app): State<App>) -> (StatusCode, String) {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
+}
+
+fn errors() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], errors_page())
 }
 
 fn metrics() -> impl IntoResponse {

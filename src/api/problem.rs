@@ -5,12 +5,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::wire::{FieldProblem, ProblemDocument};
-use crate::config::Problems;
+use crate::config::{Code, Problems};
 use crate::control::registry::{ChangeError, Refusal};
 use crate::store::StoreError;
 
-/// Where a code is explained.
-const PAGES: &str = "https://fnbridge.dev/errors#";
+/// Where a code is explained: a worker serves the page.
+const PAGES: &str = "/v1/errors#";
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +165,34 @@ impl Problem {
         }
     }
 }
+
+/// What `docs/errors.md` says, and `/v1/errors`.
+pub fn errors_page() -> String {
+    let mut page = ERRORS_INTRO.to_owned();
+    for kind in Kind::ALL {
+        let (code, status) = (kind.code(), kind.status().as_u16());
+        page += &format!(
+            "\n### {code}\n\n**{}.** Status {status}. {}\n",
+            kind.title(),
+            kind.help()
+        );
+    }
+    page += FIELDS_INTRO;
+    for code in Code::ALL {
+        page += &format!("| `{}` | {} |\n", code.name(), code.help());
+    }
+    page
+}
+
+const ERRORS_INTRO: &str = "# Errors\n
+Made from the code; a test keeps it. What goes wrong with a request comes as `application/problem+json` (RFC 9457): `code` is stable and for \
+machines, `detail` says what was found, what was expected and what to do, `field` is a path in the document. Nothing was changed, unless it says \
+so. Commands print the code in brackets at the end of the line.\n
+## Codes\n";
+
+const FIELDS_INTRO: &str = "\n## Codes of a document's fields\n
+In `problems` of `invalid_document`, of `POST /v1/pipelines:check`, and behind each line that `fnbridge check` prints.\n
+| code | meaning |\n|---|---|\n";
 
 /// A document's problems, for the wire.
 pub(super) fn fields(problems: &Problems) -> Vec<FieldProblem> {

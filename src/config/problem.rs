@@ -32,6 +32,34 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them, in the order of their page.
+    pub const ALL: [Code; 8] = [
+        Code::UnreadableFile,
+        Code::InvalidYaml,
+        Code::UnknownField,
+        Code::MissingField,
+        Code::WrongType,
+        Code::InvalidValue,
+        Code::Conflict,
+        Code::NotSupportedYet,
+    ];
+
+    /// What it means, in a sentence.
+    pub fn help(self) -> &'static str {
+        match self {
+            Code::UnreadableFile => "The file can't be read.",
+            Code::InvalidYaml => "The text is not YAML, or holds something that no configuration may hold.",
+            Code::UnknownField => "No such field exists; the message names one that is spelled alike.",
+            Code::MissingField => "A field that has to be there is not.",
+            Code::WrongType => "The value is of another type; the message says which is expected.",
+            Code::InvalidValue => "The value is none that the field can have.",
+            Code::Conflict => "Two values, or two documents, contradict each other.",
+            Code::NotSupportedYet => {
+                "The field or value has a meaning that this version does not act on: it is refused, not ignored."
+            }
+        }
+    }
+
     /// The code's name.
     pub fn name(self) -> &'static str {
         match self {

@@ -222,17 +222,19 @@ impl<'a> Round<'a> {
             return;
         }
         let mean = self.loads.iter().sum::<f64>() / self.workers.len() as f64;
-        for _ in 0..LOAD_MOVES {
-            let hottest = (0..self.workers.len()).max_by(|a, b| self.loads[*a].total_cmp(&self.loads[*b]));
-            let Some(from) = hottest.filter(|at| self.loads[*at] > mean * HOT) else {
-                return;
-            };
-            let Some((demand, to)) = self.best_move(from, mean) else {
-                return;
-            };
-            self.take(demand, from);
-            self.give(demand, to);
-            self.moved_for_load.push(self.demands[demand].name.clone());
+        let mut hot: Vec<usize> = (0..self.workers.len())
+            .filter(|at| self.loads[*at] > mean * HOT)
+            .collect();
+        hot.sort_by(|a, b| heavier(self.loads[*a], self.loads[*b]));
+        for from in hot {
+            while self.moved_for_load.len() < LOAD_MOVES && self.loads[from] > mean * HOT {
+                let Some((demand, to)) = self.best_move(from, mean) else {
+                    break;
+                };
+                self.take(demand, from);
+                self.give(demand, to);
+                self.moved_for_load.push(self.demands[demand].name.clone());
+            }
         }
     }
 
