@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::metrics::seen::{Held, Seen};
 use super::metrics::state::{PipelineState, lock};
-use super::metrics::table::{Held, Seen};
 use crate::delivery::answer::Disposition;
+use crate::delivery::event::{Usage, Used};
 
 /// A pipeline in a list.
 pub(super) fn summary(state: Arc<PipelineState>) -> Value {
@@ -55,8 +56,18 @@ pub(super) fn whole(state: Arc<PipelineState>) -> Value {
         "calls_in_flight": view.map_or(0, |view| view.calls_in_flight),
         "concurrency": view.map_or(0, |view| view.concurrency),
         "held_bytes": view.map_or(0, |view| view.held_bytes),
+        "limits": seen.usage().map_or_else(Map::new, |usage| limits(&usage)),
+        "throttled": seen.usage().is_some_and(|usage| usage.throttled),
         "partitions": seen.held().iter().map(|held| partition(&seen, held)).collect::<Vec<_>>(),
     })
+}
+
+/// What is used of each limit, and of what; null where there is none.
+fn limits(usage: &Usage) -> Map<String, Value> {
+    let shown = |used: Used| json!({"used": used.used, "of": used.limit});
+    (usage.by_name().into_iter())
+        .map(|(name, used)| (name.to_owned(), shown(used)))
+        .collect()
 }
 
 fn guard_name(guard: &crate::delivery::event::GuardKind) -> String {

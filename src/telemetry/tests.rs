@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::PipelineTelemetry;
@@ -13,7 +14,9 @@ use super::metrics::state::{WorkerState, lock};
 use super::metrics::table::TABLE;
 use super::status;
 use crate::delivery::answer::{Answer, Disposition, Failure, Receipt, Stage};
-use crate::delivery::event::{Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, PartitionView, View};
+use crate::delivery::event::{
+    Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, PartitionView, Usage, Used, View,
+};
 use crate::delivery::record::{Record, SinkId, TopicPartition};
 use crate::delivery::time::{Millis, Moment};
 
@@ -41,7 +44,15 @@ fn record(offset: i64) -> Arc<Record> {
 }
 
 fn view() -> View {
+    let of = |used, limit| Used { used, limit };
     View {
+        usage: Usage {
+            records_per_second: of(9.5, Some(10.0)),
+            bytes_per_second: of(950.0, None),
+            calls: of(2.0, Some(16.0)),
+            held_bytes: of(4096.0, Some(65536.0)),
+            throttled: true,
+        },
         calls_in_flight: 2,
         concurrency: 16,
         held_bytes: 4096,
@@ -149,6 +160,11 @@ fn everything(telemetry: &PipelineTelemetry) {
             reason: "fenced".into(),
         },
         Notice::LateDiscarded { what: "answer" },
+        Notice::TooManySkips {
+            source: source.clone(),
+            from: 7,
+            to: 9,
+        },
         Notice::Drained {
             source,
             took: Millis(20),
@@ -197,6 +213,9 @@ fn what_happens_is_counted_where_it_belongs() {
         format!("fnbridge_commits_total{{{of},outcome=\"accepted\"}} 1"),
         format!("fnbridge_commits_total{{{of},outcome=\"refused\"}} 1"),
         format!("fnbridge_lag_records{{{of}}} 60"),
+        "fnbridge_limit{pipeline=\"orders-enrich\",limit=\"limits.records_per_second\"} 10".into(),
+        "fnbridge_limit_used{pipeline=\"orders-enrich\",limit=\"limits.bytes_per_second\"} 950".into(),
+        "fnbridge_throttled{pipeline=\"orders-enrich\"} 1".into(),
         format!("fnbridge_waiting_records{{{of}}} 5"),
         format!("fnbridge_paused{{{of}}} 1"),
         "fnbridge_sink_records_total{pipeline=\"orders-enrich\",sink=\"enriched\",receipt=\"stored\"} 2".into(),
@@ -255,6 +274,9 @@ fn the_status_names_what_stands_in_the_way() {
     everything(&telemetry);
     let status = status::whole(worker.find("orders-enrich").unwrap());
     assert_eq!(status["breaker_open"]["reason"], "no connection");
+    let limits = &status["limits"];
+    assert_eq!(limits["limits.records_per_second"], json!({"used": 9.5, "of": 10.0}));
+    assert_eq!(limits["limits.bytes_per_second"], json!({"used": 950.0, "of": null}));
     assert_eq!(status["guards_tripped"]["failed"][0], "orders/3/42");
     assert_eq!(status["missing_rights"][0], "Write on topic `enriched`");
     assert_eq!(status["partitions"][0]["lag_records"], 60);

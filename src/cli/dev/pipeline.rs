@@ -9,7 +9,9 @@ use hyper::Uri;
 use super::args::Plan;
 use crate::convert::Formats;
 use crate::deadletter::DeadLetterSettings;
-use crate::delivery::settings::{BatchSettings, GuardSettings, OnExhausted, Ordering, RetrySettings, TaskSettings};
+use crate::delivery::settings::{
+    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+};
 use crate::delivery::time::Millis;
 use crate::function::{ContractKind, FunctionSettings, check_url};
 use crate::http::AddressPolicy;
@@ -79,6 +81,7 @@ fn task() -> TaskSettings {
         },
         max_in_flight: MAX_IN_FLIGHT,
         in_flight_bytes: 32 * MIB,
+        limits: RateLimits::default(),
         retry: RetrySettings {
             max_attempts: 5,
             initial_backoff: Millis(200),
