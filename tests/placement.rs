@@ -70,7 +70,9 @@ fn worker(n: usize) -> Candidate {
 /// Loads are spread as those of many tenants: a few are hot. One in ten pipelines is held to a zone.
 fn demand(n: usize) -> Demand {
     let mut dice = fastrand::Rng::with_seed(n as u64);
-    let zone = n.is_multiple_of(10).then(|| ("zone".to_owned(), format!("z{}", dice.u8(0..3))));
+    let zone = n
+        .is_multiple_of(10)
+        .then(|| ("zone".to_owned(), format!("z{}", dice.u8(0..3))));
     Demand {
         name: format!("pipeline-{n:05}"),
         tasks: [1, 1, 1, 2, 3][dice.usize(0..5)],

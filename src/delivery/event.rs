@@ -450,9 +450,47 @@ impl GuardKind {
     }
 }
 
+/// How much of something is used, and how much may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Used {
+    /// What is used.
+    pub used: f64,
+    /// What may be used, where that is bounded.
+    pub limit: Option<f64>,
+}
+
+/// What a task uses of what it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Records that went to the function for the first time, a second, over the last seconds.
+    pub records_per_second: Used,
+    /// Their bytes, a second.
+    pub bytes_per_second: Used,
+    /// Calls on the wire.
+    pub calls: Used,
+    /// Bytes of records, requests and held results.
+    pub held_bytes: Used,
+    /// Records that could go wait for what may go a second.
+    pub throttled: bool,
+}
+
+impl Usage {
+    /// Each limit's name in a pipeline's document, with what is used of it.
+    pub fn by_name(&self) -> [(&'static str, Used); 4] {
+        [
+            ("limits.records_per_second", self.records_per_second),
+            ("limits.bytes_per_second", self.bytes_per_second),
+            ("concurrency.max_in_flight", self.calls),
+            ("limits.in_flight_bytes", self.held_bytes),
+        ]
+    }
+}
+
 /// What a task looks like from outside, for status pages and gauges.
 #[derive(Clone, Debug, Default)]
 pub struct View {
+    /// What it uses of its limits.
+    pub usage: Usage,
     /// Calls on the wire.
     pub calls_in_flight: usize,
     /// How many calls may be on the wire: falls when the function is busy.

@@ -14,12 +14,14 @@ mod lane;
 pub mod memo;
 mod offsets;
 mod partition;
+pub mod rate;
 pub mod record;
 mod restored;
 pub mod retry;
 pub mod settings;
 pub mod skips;
 mod task;
+mod throttle;
 pub mod time;
 mod work;
 

@@ -54,6 +54,13 @@ impl Record {
         RecordId(self)
     }
 
+    /// Bytes of key, value and headers.
+    pub fn payload_bytes(&self) -> usize {
+        let header = |header: &Header| header.name.len() + header.value.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(header).sum();
+        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers
+    }
+
     /// What the record counts for against limits on bytes: its payload, and a fixed share for keeping it.
     pub fn weight_bytes(&self) -> usize {
         const KEEPING: usize = 160;

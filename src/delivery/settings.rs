@@ -1,5 +1,6 @@
 //! What a task is told to do, already validated.
 
+use crate::rate::Rate;
 use crate::time::Millis;
 
 /// Which records must run one after another.
@@ -55,6 +56,15 @@ pub struct GuardSettings {
     pub refused: u32,
 }
 
+/// How fast records go to the function for the first time, or to the sinks where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Records a second.
+    pub records_per_second: Option<Rate>,
+    /// Bytes of keys, values and headers a second.
+    pub bytes_per_second: Option<Rate>,
+}
+
 /// What a task is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSettings {
@@ -66,6 +76,8 @@ pub struct TaskSettings {
     pub max_in_flight: usize,
     /// Bytes held at once: records, requests, results.
     pub in_flight_bytes: usize,
+    /// How fast.
+    pub limits: RateLimits,
     /// How often, and with which waits.
     pub retry: RetrySettings,
     /// What happens when the attempts are used up.

@@ -26,6 +26,8 @@ pub(crate) struct Work {
     pub(crate) successes: u64,
     /// It goes into the memo: a call of it has ended, or a drain cut one off.
     pub(crate) remembered: bool,
+    /// Its records have never been on the wire, and count for the limits once they are.
+    pub(crate) first: bool,
 }
 
 /// Records that go into one call.

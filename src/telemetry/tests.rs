@@ -13,7 +13,9 @@ use super::metrics::state::{WorkerState, lock};
 use super::metrics::table::TABLE;
 use super::status;
 use crate::delivery::answer::{Answer, Disposition, Failure, Receipt, Stage};
-use crate::delivery::event::{Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, PartitionView, View};
+use crate::delivery::event::{
+    Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, PartitionView, Usage, Used, View,
+};
 use crate::delivery::record::{Record, SinkId, TopicPartition};
 use crate::delivery::time::{Millis, Moment};
 
@@ -41,7 +43,15 @@ fn record(offset: i64) -> Arc<Record> {
 }
 
 fn view() -> View {
+    let of = |used, limit| Used { used, limit };
     View {
+        usage: Usage {
+            records_per_second: of(9.5, Some(10.0)),
+            bytes_per_second: of(950.0, None),
+            calls: of(2.0, Some(16.0)),
+            held_bytes: of(4096.0, Some(65536.0)),
+            throttled: true,
+        },
         calls_in_flight: 2,
         concurrency: 16,
         held_bytes: 4096,
@@ -149,6 +159,11 @@ fn everything(telemetry: &PipelineTelemetry) {
             reason: "fenced".into(),
         },
         Notice::LateDiscarded { what: "answer" },
+        Notice::TooManySkips {
+            source: source.clone(),
+            from: 7,
+            to: 9,
+        },
         Notice::Drained {
             source,
             took: Millis(20),
@@ -197,6 +212,9 @@ fn what_happens_is_counted_where_it_belongs() {
         format!("fnbridge_commits_total{{{of},outcome=\"accepted\"}} 1"),
         format!("fnbridge_commits_total{{{of},outcome=\"refused\"}} 1"),
         format!("fnbridge_lag_records{{{of}}} 60"),
+        "fnbridge_limit{pipeline=\"orders-enrich\",limit=\"limits.records_per_second\"} 10".into(),
+        "fnbridge_limit_used{pipeline=\"orders-enrich\",limit=\"limits.bytes_per_second\"} 950".into(),
+        "fnbridge_throttled{pipeline=\"orders-enrich\"} 1".into(),
         format!("fnbridge_waiting_records{{{of}}} 5"),
         format!("fnbridge_paused{{{of}}} 1"),
         "fnbridge_sink_records_total{pipeline=\"orders-enrich\",sink=\"enriched\",receipt=\"stored\"} 2".into(),
@@ -256,6 +274,15 @@ fn the_status_names_what_stands_in_the_way() {
     let status = status::Read::of(worker.find("orders-enrich").unwrap()).whole("w1");
     assert_eq!(status.sinks[0].name, "enriched");
     assert_eq!(status.summary.lag_records, 60);
+    let used = |limit: &str| {
+        status
+            .limits
+            .iter()
+            .find(|used| used.limit == limit)
+            .map(|used| (used.used, used.of))
+    };
+    assert_eq!(used("limits.records_per_second"), Some((9.5, Some(10.0))));
+    assert_eq!(used("limits.bytes_per_second"), Some((950.0, None)));
     let partition = &status.holds[0];
     assert_eq!(partition.totals["dead_lettered"], 4);
     assert!(

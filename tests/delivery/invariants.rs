@@ -209,6 +209,35 @@ pub fn everything_is_bounded(worker: &Worker, slack_bytes: usize) {
     );
 }
 
+/// Over any window, records that are called for the first time are no more than its seconds and one more allow, and one
+/// batch.
+pub fn limits_hold(worker: &mut Worker, batch: [u64; 2]) {
+    /// First calls that are looked back on.
+    const LOOKED_BACK_ON: usize = 300;
+    let limits = worker.settings.limits;
+    if worker.first_calls.len() > LOOKED_BACK_ON {
+        worker.first_calls.pop_front();
+    }
+    let (now, _) = worker.first_calls.back().copied().unwrap_or_default();
+    let rates = [limits.records_per_second, limits.bytes_per_second];
+    for (nth, rate) in rates.into_iter().enumerate() {
+        let Some(thousandths) = rate.map(|rate| (rate.per_second() * 1000.0).round() as u64) else {
+            continue;
+        };
+        let mut gone = 0;
+        for (from, counts) in worker.first_calls.iter().rev() {
+            gone += counts[nth];
+            // Millionths, so that nothing is rounded.
+            let allowed = thousandths * (now - from + 1000) + batch[nth] * 1_000_000;
+            promise!(
+                gone * 1_000_000 <= allowed,
+                limits,
+                "{gone} went from {from} to {now}, {allowed} millionths were allowed"
+            );
+        }
+    }
+}
+
 /// A memo fits where Kafka puts it.
 pub fn a_memo_fits(entry: &CommitEntry) {
     promise!(

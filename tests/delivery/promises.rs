@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use fnbridge_delivery::rate::Rate;
 use fnbridge_delivery::settings::{OnExhausted, Ordering};
 use fnbridge_delivery::time::Millis;
 
@@ -193,6 +194,22 @@ fn identity_is_stable() {
         plan.settings[0].batch.max_records = 30;
     });
     assert!(befell(&worlds, |b| b.called_again) > 500 && befell(&worlds, |b| b.drains) > 100);
+}
+
+#[test]
+fn limits_hold() {
+    let worlds = worlds(13, |plan| {
+        let rate = |thousandths| Rate::from_thousandths(thousandths);
+        let records = [Some(3_300), None, Some(20_000), Some(500_000)][plan.seed as usize % 4];
+        let bytes = [None, Some(10_000_000), Some(1_000_000_000)][plan.seed as usize % 3];
+        for settings in &mut plan.settings {
+            settings.limits.records_per_second = records.and_then(rate);
+            settings.limits.bytes_per_second = bytes.and_then(rate);
+            settings.has_function = true;
+        }
+        (plan.faults.rebalance, plan.faults.flaky, plan.value_bytes) = (0.01, 0.1, 1_000);
+    });
+    assert!(befell(&worlds, |b| b.throttled) > 2_000);
 }
 
 #[test]

@@ -12,7 +12,9 @@ use fnbridge_delivery::event::{
 };
 use fnbridge_delivery::memo::Memo;
 use fnbridge_delivery::record::{Output, Record, TopicPartition};
-use fnbridge_delivery::settings::{BatchSettings, GuardSettings, OnExhausted, Ordering, RetrySettings, TaskSettings};
+use fnbridge_delivery::settings::{
+    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+};
 use fnbridge_delivery::time::{Millis, Moment, Now};
 
 /// The hour at which every script begins.
@@ -28,6 +30,7 @@ pub fn settings() -> TaskSettings {
         },
         max_in_flight: 16,
         in_flight_bytes: 32 << 20,
+        limits: RateLimits::default(),
         retry: RetrySettings {
             max_attempts: 5,
             initial_backoff: Millis(200),

@@ -9,13 +9,16 @@ use super::places::{headers, url};
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
 use crate::config::document::{
-    ContractDoc, FormatDoc, FunctionDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc, StateDoc,
+    ContractDoc, FormatDoc, FunctionDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc, StateDoc,
 };
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
 use crate::convert::{Format, Formats};
 use crate::deadletter::DeadLetterSettings;
-use crate::delivery::settings::{BatchSettings, GuardSettings, OnExhausted, Ordering, RetrySettings, TaskSettings};
+use crate::delivery::rate::Rate;
+use crate::delivery::settings::{
+    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+};
 use crate::function::{ContractKind, FunctionSettings, Override};
 use crate::http::AddressPolicy;
 use crate::kafka::ClusterSettings;
@@ -100,6 +103,7 @@ fn task(doc: &PipelineDoc, drain_timeout: Duration, sinks: usize) -> TaskSetting
         },
         max_in_flight: doc.concurrency.max_in_flight as usize,
         in_flight_bytes: doc.limits.in_flight_bytes.bytes(),
+        limits: rate_limits(&doc.limits),
         retry: RetrySettings {
             max_attempts: doc.retry.max_attempts,
             initial_backoff: doc.retry.initial_backoff.0.into(),
@@ -117,6 +121,14 @@ fn task(doc: &PipelineDoc, drain_timeout: Duration, sinks: usize) -> TaskSetting
         drain_timeout: drain_timeout.into(),
         has_function: doc.function.is_some(),
         sinks,
+    }
+}
+
+fn rate_limits(doc: &LimitsDoc) -> RateLimits {
+    RateLimits {
+        records_per_second: (doc.records_per_second)
+            .and_then(|records| Rate::from_thousandths((records * 1000.0).round() as u64)),
+        bytes_per_second: (doc.bytes_per_second).and_then(|size| Rate::from_thousandths(size.0.saturating_mul(1000))),
     }
 }
 

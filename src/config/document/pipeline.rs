@@ -237,11 +237,13 @@ impl Default for ConcurrencyDoc {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LimitsDoc {
-    /// Records a second, at most.
-    #[schemars(extend("x-fnbridge-acts-on" = [null]))]
+    /// Records a second that go to the function for the first time, or to the sinks where there is none, at most, on one
+    /// worker. What is left over of a second may go in the next; a batch goes once a record may, and the next ones wait for
+    /// it.
+    #[schemars(range(min = 0.001, max = 1_000_000_000))]
     pub(crate) records_per_second: Option<f64>,
-    /// Bytes a second, at most.
-    #[schemars(extend("x-fnbridge-acts-on" = [null]))]
+    /// Bytes of their keys, values and headers a second, at most, on one worker.
+    #[schemars(extend("x-fnbridge-at-least" = "1B", "x-fnbridge-at-most" = "1024GiB"))]
     pub(crate) bytes_per_second: Option<Size>,
     /// Bytes of records, requests, answers and held results, at most.
     #[schemars(extend("x-fnbridge-at-least" = "64KiB", "x-fnbridge-at-most" = "16GiB"))]

@@ -66,8 +66,6 @@ fn what_this_version_does_not_act_on_is_refused_by_name() {
     let refused = [
         ("filter: value.a > 0", "filter"),
         ("delivery: exactly_once", "delivery"),
-        ("limits: {records_per_second: 10}", "limits.records_per_second"),
-        ("limits: {bytes_per_second: 1MiB}", "limits.bytes_per_second"),
         ("limits: {weight: 2}", "limits.weight"),
         ("dead_letter: {max_redrives: 3}", "dead_letter.max_redrives"),
     ];
@@ -92,6 +90,23 @@ fn what_this_version_does_not_act_on_is_refused_by_name() {
     assert!(
         auth.contains("function.auth: found a mapping, which") && !auth.contains("hunter2"),
         "{auth}"
+    );
+}
+
+#[test]
+fn limits_are_above_nothing() {
+    assert_eq!(
+        [
+            with("limits: {records_per_second: 0}"),
+            with("limits: {bytes_per_second: 0}"),
+            with("limits: {records_per_second: -1}"),
+        ],
+        [
+            "4:30: limits.records_per_second: found 0, expected a number, from 0.001 to 1000000000 [invalid_value]",
+            "4:28: limits.bytes_per_second: found 0, expected a number of bytes, such as 65536, 512KiB or 1MiB, from 1B to \
+             1024GiB [invalid_value]",
+            "4:30: limits.records_per_second: found -1, expected a number, from 0.001 to 1000000000 [invalid_value]",
+        ]
     );
 }
 

@@ -245,6 +245,7 @@ impl Partition {
             memo_bytes,
             successes: 0,
             remembered,
+            first: false,
         };
         self.works.insert(id, work);
     }

@@ -44,6 +44,7 @@ impl Task {
     pub(super) fn dispatch(&mut self, now: Moment) {
         self.promote_due(now);
         self.waits_for_bytes = false;
+        self.throttle.until = None;
         if self.paused || self.letters.blocked() {
             return;
         }
@@ -51,9 +52,9 @@ impl Task {
             return self.pass_through(now);
         }
         while self.calls.len() < self.concurrency.limit() && self.breaker.admits(now) {
-            let room_for_retry = self.retries_on_wire < self.concurrency.retry_limit();
-            let retry = self.schedule.retries.first().copied().filter(|_| room_for_retry);
-            let fresh = self.schedule.fresh.first().copied();
+            let admits = self.throttle.admits(now);
+            let retry = self.next_retry().filter(|_| self.has_room_for_retry());
+            let fresh = self.schedule.fresh.first().copied().filter(|_| admits);
             let next = match (fresh, retry) {
                 (Some((since, assignment)), Some((due, _, _))) if since <= due => self.cut_work(assignment, now),
                 (_, Some((due, assignment, work))) => {
@@ -61,16 +62,35 @@ impl Task {
                     Some((assignment, work))
                 }
                 (Some((_, assignment)), None) => self.cut_work(assignment, now),
-                (None, None) => return,
+                (None, None) => break,
             };
             if let Some((assignment, work)) = next
-                && !self.call(assignment, work)
+                && !self.call(assignment, work, now)
             {
                 self.schedule.retries.insert((now, assignment, work));
                 self.waits_for_bytes = true;
-                return;
+                break;
             }
         }
+        if self.schedule.fresh.is_empty() && !self.schedule.retries.iter().any(|retry| self.is_first(retry)) {
+            self.throttle.until = None;
+        }
+    }
+
+    /// The batch that waited longest for another call, or for bytes before its first. At a limit, first calls wait.
+    pub(super) fn next_retry(&self) -> Option<(Moment, Assignment, WorkId)> {
+        let throttled = self.throttle.until.is_some();
+        let mut retries = self.schedule.retries.iter();
+        retries.find(|retry| !throttled || !self.is_first(retry)).copied()
+    }
+
+    pub(super) fn has_room_for_retry(&self) -> bool {
+        self.retries_on_wire < self.concurrency.retry_limit()
+    }
+
+    fn is_first(&self, (_, assignment, id): &(Moment, Assignment, WorkId)) -> bool {
+        let work = self.partitions.get(assignment).and_then(|p| p.works.get(id));
+        work.is_some_and(|work| work.first)
     }
 
     fn promote_due(&mut self, now: Moment) {
@@ -123,9 +143,9 @@ impl Task {
             due: now,
             ..Part::default()
         };
-        self.partitions
-            .get_mut(&assignment)?
-            .adopt(id, vec![part], cut.attempts > 0);
+        let partition = self.partitions.get_mut(&assignment)?;
+        partition.adopt(id, vec![part], cut.attempts > 0);
+        partition.works.get_mut(&id)?.first = cut.attempts == 0;
         Some((assignment, id))
     }
 
@@ -184,7 +204,7 @@ impl Task {
     }
 
     /// Puts the first part of a batch on the wire, if there are bytes to spare for the request.
-    fn call(&mut self, assignment: Assignment, id: WorkId) -> bool {
+    fn call(&mut self, assignment: Assignment, id: WorkId, now: Moment) -> bool {
         let Some(partition) = self.partitions.get_mut(&assignment) else {
             return true;
         };
@@ -215,6 +235,9 @@ impl Task {
         let mut retry = false;
         if let Some(work) = partition.works.get_mut(&id) {
             retry = work.remembered;
+            if std::mem::take(&mut work.first) {
+                self.throttle.charge(&records, now);
+            }
             debug_assert!(work.call.is_none(), "order: a lane has one call at a time");
             work.call = Some(call);
         }
@@ -245,26 +268,42 @@ impl Task {
 
     /// Without a function, records are their own results.
     fn pass_through(&mut self, now: Moment) {
-        let limits = BatchSettings {
-            max_records: PASS_THROUGH_RECORDS,
-            max_bytes: usize::MAX,
-            linger: Millis::ZERO,
-        };
-        while let Some((_, assignment)) = self.schedule.fresh.first().copied() {
+        while let Some((_, assignment)) = self.schedule.fresh.first().copied()
+            && self.throttle.admits(now)
+        {
+            let (records, bytes) = self.throttle.tokens();
+            let limits = BatchSettings {
+                max_records: records.map_or(PASS_THROUGH_RECORDS, |n| PASS_THROUGH_RECORDS.min(n as usize)),
+                max_bytes: bytes.map_or(usize::MAX, |n| n as usize),
+                linger: Millis::ZERO,
+            };
             let cut = self.cut(assignment, limits, now);
             let passed = !cut.seqs.is_empty();
+            self.wait_anew(assignment, now);
             for seq in cut.seqs {
                 let Some(partition) = self.partitions.get_mut(&assignment) else {
                     break;
                 };
                 partition.lane_moved(seq, now);
                 let Some(record) = partition.record(seq) else { continue };
+                self.throttle.charge(std::slice::from_ref(record), now);
                 let outputs = vec![Output::pass_through(record)];
                 self.deliver(assignment, seq, outputs);
             }
             if passed {
                 self.reset_refused_guard(now);
             }
+        }
+    }
+    /// Where limits leave records behind, the partition that had its turn stands behind those that wait for theirs.
+    fn wait_anew(&mut self, assignment: Assignment, now: Moment) {
+        let Some(partition) = self.partitions.get_mut(&assignment).filter(|_| self.throttle.limits()) else {
+            return;
+        };
+        if let Some(since) = &mut partition.fresh_since {
+            self.schedule.fresh.remove(&(*since, assignment));
+            self.schedule.fresh.insert((now, assignment));
+            *since = now;
         }
     }
 }

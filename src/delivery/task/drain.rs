@@ -169,9 +169,10 @@ impl Task {
 }
 
 impl crate::partition::Partition {
-    /// A clean hand-over keeps the boundaries of batches whose first call the drain cut off.
+    /// A clean hand-over keeps the boundaries of batches whose first call the drain cut off. Those that have not been called
+    /// have none to keep.
     fn remember_boundaries(&mut self) {
-        for work in self.works.values_mut().filter(|work| !work.remembered) {
+        for work in self.works.values_mut().filter(|work| !work.remembered && !work.first) {
             work.remembered = true;
             self.commit.version += 1;
         }

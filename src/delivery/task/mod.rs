@@ -30,6 +30,7 @@ use crate::guard::Guard;
 use crate::lane::LaneRef;
 use crate::partition::{Partition, Seq, WaitingPartitions};
 use crate::settings::TaskSettings;
+use crate::throttle::Throttle;
 use crate::time::{Dice, Millis, Moment, Now};
 use crate::work::WorkId;
 
@@ -51,6 +52,7 @@ pub struct Task {
     breaker: Breaker,
     guards: Guards,
     concurrency: Concurrency,
+    throttle: Throttle,
     /// Successful calls since the task began.
     successes: u64,
     schedule: Schedule,
@@ -61,6 +63,8 @@ pub struct Task {
     /// A call that could go waits for bytes, which a call on the wire will free.
     waits_for_bytes: bool,
     paused: bool,
+    /// The latest time that it was told.
+    now: Moment,
     /// The time of the event being handled, in milliseconds since the Unix epoch.
     unix_ms: i64,
     effects: VecDeque<Effect>,
@@ -128,6 +132,7 @@ impl Task {
                 refused: Guard::new(settings.guard.refused),
             },
             concurrency: Concurrency::new(settings.max_in_flight),
+            throttle: Throttle::new(settings.limits),
             successes: 0,
             schedule: Schedule::default(),
             sinks: Sinks::new(settings.sinks, settings.guard.refused),
@@ -136,6 +141,7 @@ impl Task {
             held_bytes: 0,
             waits_for_bytes: false,
             paused: false,
+            now: Moment::default(),
             unix_ms: 0,
             effects: VecDeque::new(),
             settled: Vec::new(),
@@ -149,7 +155,7 @@ impl Task {
 
     /// Takes in what happened. Call [`Task::advance`] once after any number of these.
     pub fn handle(&mut self, event: Event, now: Now, dice: &mut dyn Dice) {
-        self.unix_ms = now.unix_ms;
+        (self.now, self.unix_ms) = (now.at, now.unix_ms);
         match event {
             Event::Assigned {
                 assignment,
@@ -180,6 +186,7 @@ impl Task {
 
     /// Decides what follows from all that happened, by the time it is.
     pub fn advance(&mut self, now: Moment) {
+        self.now = now;
         loop {
             self.cut_off_drains(now);
             self.call_what_can_be_called(now);
@@ -231,6 +238,7 @@ impl Task {
             self.breaker.next_probe().filter(|_| self.wants_to_call()),
             self.sinks.next_wakeup(),
             self.letters.next_wakeup(),
+            self.throttle.until,
         ];
         let commit = self.commit_due.filter(|_| !self.commit_in_flight);
         let deadline = self.next_deadline();
@@ -253,8 +261,9 @@ impl Task {
     }
 
     fn wants_to_call(&self) -> bool {
-        let retry = !self.schedule.retries.is_empty() && self.retries_on_wire < self.concurrency.retry_limit();
-        let slot = self.calls.len() < self.concurrency.limit() && (retry || !self.schedule.fresh.is_empty());
+        let retry = self.has_room_for_retry() && self.next_retry().is_some();
+        let fresh = !self.schedule.fresh.is_empty() && self.throttle.until.is_none();
+        let slot = self.calls.len() < self.concurrency.limit() && (retry || fresh);
         slot && !self.paused && !self.waits_for_bytes && !self.letters.blocked()
     }
 

@@ -2,7 +2,7 @@
 
 use super::Task;
 use crate::answer::Failure;
-use crate::event::{GuardKind, View};
+use crate::event::{GuardKind, Usage, Used, View};
 
 impl Task {
     /// A picture of the task as it stands, for status pages and gauges.
@@ -21,6 +21,7 @@ impl Task {
         ];
         let open: Option<&Failure> = self.breaker.state().map(|open| &open.failure);
         View {
+            usage: self.usage(),
             calls_in_flight: self.calls.len(),
             concurrency: self.concurrency.limit(),
             held_bytes: self.held_bytes,
@@ -32,6 +33,21 @@ impl Task {
                 .map(|(guard, _)| (guard, heads()))
                 .collect(),
             partitions: self.partitions.values().map(|partition| partition.view()).collect(),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let (records_per_second, bytes_per_second) = self.throttle.used(self.now);
+        let of = |used: usize, limit: usize| Used {
+            used: used as f64,
+            limit: Some(limit as f64),
+        };
+        Usage {
+            records_per_second,
+            bytes_per_second,
+            calls: of(self.calls.len(), self.settings.max_in_flight),
+            held_bytes: of(self.held_bytes, self.settings.in_flight_bytes),
+            throttled: self.throttle.until.is_some(),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod instruments;
 pub(crate) mod page;
+pub(crate) mod seen;
 pub(crate) mod state;
 pub(crate) mod table;
 

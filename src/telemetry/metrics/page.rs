@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::seen::Seen;
 use super::state::{PartitionState, WorkerState};
-use super::table::{Kind, Metric, Read, Seen, TABLE, Unit};
+use super::table::{Kind, Metric, Read, TABLE, Unit};
 use super::{Histogram, LATENCY_BOUNDS_SECONDS};
 use crate::delivery::event::View;
 

@@ -12,6 +12,7 @@ pub(in crate::telemetry) enum Doing {
     PausedByGuard(GuardKind),
     BlockedOnDeadLetterTopic,
     WaitingForSink,
+    Throttled,
     Paused,
     Rebalancing,
 }
@@ -36,6 +37,7 @@ impl Doing {
             Doing::PausedByGuard(_) => "paused_by_guard",
             Doing::BlockedOnDeadLetterTopic => "blocked_on_dead_letter_topic",
             Doing::WaitingForSink => "waiting_for_sink",
+            Doing::Throttled => "throttled",
             Doing::Paused => "paused",
             Doing::Rebalancing => "rebalancing",
         }
@@ -48,7 +50,7 @@ impl Doing {
             | Doing::PausedByGuard(_)
             | Doing::BlockedOnDeadLetterTopic
             | Doing::WaitingForSink => true,
-            Doing::Running | Doing::WaitingForFunction | Doing::Paused | Doing::Rebalancing => false,
+            Doing::Running | Doing::WaitingForFunction | Doing::Throttled | Doing::Paused | Doing::Rebalancing => false,
         }
     }
 
@@ -68,6 +70,8 @@ impl Doing {
             Doing::PausedByGuard(guard)
         } else if around.sink_away && stands && partition.in_flight == 0 {
             Doing::WaitingForSink
+        } else if view.usage.throttled && stands {
+            Doing::Throttled
         } else if stands && oldest_seconds > WAITS_AFTER_SECONDS {
             Doing::WaitingForFunction
         } else {

@@ -138,7 +138,7 @@ pub struct PartitionStatus {
     /// Its number.
     pub partition: i32,
     /// What it does: `running`, `waiting_for_function`, `paused_by_breaker`, `paused_by_guard`,
-    /// `blocked_on_dead_letter_topic`, `waiting_for_sink`, `paused`, `rebalancing`.
+    /// `blocked_on_dead_letter_topic`, `waiting_for_sink`, `throttled`, `paused`, `rebalancing`.
     pub doing: String,
     /// Since when, RFC 3339.
     pub since: String,

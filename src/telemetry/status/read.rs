@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::doing::{Around, Doing};
 use super::{LimitUse, PartitionStatus, Phase, SinkStatus, TaskStatus, TaskSummary};
 use crate::delivery::answer::Disposition;
-use crate::delivery::event::View;
+use crate::delivery::event::{Used, View};
 use crate::telemetry::metrics;
+use crate::telemetry::metrics::seen::{Held, Seen};
 use crate::telemetry::metrics::state::{self, PipelineState, lock};
-use crate::telemetry::metrics::table::{Held, Seen};
 
 /// All pipelines that this worker runs or has run, by name.
 pub fn summaries() -> BTreeMap<String, TaskSummary> {
@@ -145,6 +145,7 @@ impl Read {
                 let last = self.seen.state.last_errors();
                 last.first().map(|error| error.reason.clone())
             }
+            Doing::Throttled => Some("a limit in records or bytes a second is used up".to_owned()),
             Doing::Running | Doing::Paused | Doing::Rebalancing => None,
         }
     }
@@ -168,17 +169,13 @@ impl Read {
     }
 
     fn limits(&self) -> Vec<LimitUse> {
-        let Some(view) = self.view() else { return Vec::new() };
-        let used = |limit: &str, used: f64, of: f64| LimitUse {
+        let usage = self.seen.usage().map(|usage| usage.by_name());
+        let used = |(limit, used): (&str, Used)| LimitUse {
             limit: limit.to_owned(),
-            used,
-            of: Some(of),
+            used: used.used,
+            of: used.limit,
         };
-        vec![used(
-            "concurrency.max_in_flight",
-            view.calls_in_flight as f64,
-            view.concurrency as f64,
-        )]
+        usage.into_iter().flatten().map(used).collect()
     }
 
     fn partition(&self, held: &Held<'_>) -> PartitionStatus {

@@ -6,5 +6,6 @@ mod bounds;
 mod breaker;
 mod guards;
 mod hand_over;
+mod limits;
 mod sinks;
 mod skips;

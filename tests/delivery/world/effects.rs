@@ -1,11 +1,14 @@
 //! What a task asks for, checked and put on its way.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use fnbridge_delivery::answer::Stage;
 use fnbridge_delivery::event::{AttemptOutcome, Call, CommitEntry, Effect, GuardKind, Letter, Notice, Store};
 use fnbridge_delivery::identity::offset_ranges;
 use fnbridge_delivery::memo::Memo;
+use fnbridge_delivery::record::Record;
+use fnbridge_delivery::settings::RateLimits;
 use fnbridge_delivery::time::Moment;
 
 use super::worker::{Batch, Life, OutCall, lane_of};
@@ -39,6 +42,9 @@ impl World {
         }
         let slack = self.slack_bytes();
         invariants::everything_is_bounded(&self.workers[worker], slack);
+        let w = &self.workers[worker];
+        let limited = w.settings.limits != RateLimits::default();
+        self.befell.throttled += u64::from(limited && w.task.view().usage.throttled);
     }
 
     /// What may be held over the limit: each partition's last hand-overs, one call, and the results of calls on the
@@ -148,6 +154,12 @@ impl World {
         });
         let log = &mut self.logs[partition];
         let w = &mut self.workers[worker];
+        let never = |r: &&Arc<Record>| log.entry(r.offset).is_some_and(|entry| entry.fate.calls == 0);
+        let first = count(call.records.iter().filter(never));
+        if first[0] > 0 {
+            w.first_calls.push_back((self.now, first));
+            invariants::limits_hold(w, count(call.records.iter()));
+        }
         if let Some(held) = w.held.get_mut(&call.assignment) {
             held.calls += 1;
             for record in &call.records {
@@ -340,6 +352,13 @@ impl World {
             fate.forgiven += u32::from(unsure);
         }
     }
+}
+
+/// How many records, and how many bytes.
+fn count<'a>(records: impl Iterator<Item = &'a Arc<Record>>) -> [u64; 2] {
+    records.fold([0, 0], |[records, bytes], record| {
+        [records + 1, bytes + record.payload_bytes() as u64]
+    })
 }
 
 /// The partition and offset of a record's id.

@@ -113,6 +113,8 @@ pub struct Befell {
     pub settled_before: u64,
     pub attempts_taken_over: u64,
     pub pauses: u64,
+    /// How often a task stood at a limit on what may go a second.
+    pub throttled: u64,
     /// Records that were passed over.
     pub skipped: u64,
 }

@@ -1,6 +1,9 @@
 //! What a world is like: its settings, and how much goes wrong in it.
 
-use fnbridge_delivery::settings::{BatchSettings, GuardSettings, OnExhausted, Ordering, RetrySettings, TaskSettings};
+use fnbridge_delivery::rate::Rate;
+use fnbridge_delivery::settings::{
+    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+};
 use fnbridge_delivery::time::Millis;
 
 use super::dice::Rng;
@@ -143,6 +146,15 @@ impl Plan {
     }
 }
 
+/// Most often none.
+fn limits(rng: &mut Rng) -> RateLimits {
+    let mut one_of = |thousandths: &[u64]| Rate::from_thousandths(*rng.pick(thousandths)).filter(|_| rng.chance(0.2));
+    RateLimits {
+        records_per_second: one_of(&[2_500, 10_000, 1_000_000]),
+        bytes_per_second: one_of(&[20_000_000, 1_000_000_000]),
+    }
+}
+
 fn settings(rng: &mut Rng, sinks: usize) -> TaskSettings {
     TaskSettings {
         ordering: *rng.pick(&[Ordering::Partition, Ordering::Key, Ordering::None]),
@@ -153,6 +165,7 @@ fn settings(rng: &mut Rng, sinks: usize) -> TaskSettings {
         },
         max_in_flight: *rng.pick(&[1, 2, 4, 16]),
         in_flight_bytes: *rng.pick(&[20_000, 200_000, 32 << 20]),
+        limits: limits(rng),
         retry: RetrySettings {
             max_attempts: *rng.pick(&[1, 2, 3, 5]),
             initial_backoff: Millis(200),

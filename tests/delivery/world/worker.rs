@@ -1,6 +1,6 @@
 //! One worker: a task, and what the world knows of what it was given and what it asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub struct Worker {
     /// Something was handled, and `advance` is still to come.
     pub dirty: bool,
     pub charged: Vec<(usize, i64)>,
+    /// First calls of late: when, how many records, how many bytes.
+    pub first_calls: VecDeque<(u64, [u64; 2])>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +124,7 @@ impl Worker {
             failed_guard_tripped: false,
             dirty: false,
             charged: Vec::new(),
+            first_calls: VecDeque::new(),
         }
     }
 
