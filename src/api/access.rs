@@ -106,7 +106,7 @@ async fn secrets(State(app): State<App>, caller: Caller) -> Result<Json<SecretLi
 }
 
 /// Writes a secret. It is never read back; pipelines refer to it as `{secret: name}`.
-#[utoipa::path(put, path = "/v1/secrets/{name}", tag = "access", params(("name" = String, Path)),
+#[utoipa::path(put, path = "/v1/secrets/{name}", tag = "access", params(("name" = String, Path, example = "orders")),
     request_body = SecretRequest,
     responses(
         (status = 204, description = "Written."),
@@ -135,7 +135,7 @@ async fn set_secret(
 }
 
 /// Deletes a secret. Pipelines that refer to it go on with what they have, and can't be started anew.
-#[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "access", params(("name" = String, Path)), responses(
+#[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "access", params(("name" = String, Path, example = "orders")), responses(
     (status = 204, description = "Deleted."),
     (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
 ))]

@@ -66,6 +66,10 @@ impl FromRequest<App> for Text {
             .await
             .map_err(|_| too_large())?;
         match String::from_utf8(bytes.to_vec()) {
+            Ok(text) if text.trim().is_empty() => Err(Problem::new(
+                Kind::InvalidRequest,
+                "found an empty body, expected what the route takes",
+            )),
             Ok(text) => Ok(Text(text)),
             Err(_) => Err(Problem::new(Kind::InvalidRequest, "the body is not UTF-8")),
         }

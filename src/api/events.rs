@@ -40,7 +40,7 @@ struct Follow {
 }
 
 /// Streams what happens to a pipeline, beginning with what happened lately; each event's data is a `PipelineEvent`.
-#[utoipa::path(get, path = "/v1/pipelines/{name}/events", tag = "pipelines", params(("name" = String, Path), Follow),
+#[utoipa::path(get, path = "/v1/pipelines/{name}/events", tag = "pipelines", params(("name" = String, Path, example = "orders"), Follow),
     responses(
         (status = 200, body = String, content_type = "text/event-stream"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),

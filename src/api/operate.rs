@@ -4,6 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
+use hyper::Uri;
+use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -11,12 +14,15 @@ use super::asked::{Name, Sent, allow, precondition};
 use super::pipelines::answer;
 use super::problem::{Kind, Problem};
 use super::standing::Fleetwide;
-use super::wire::{Pipeline, Probed, ProblemDocument, SeekRequest, SkipRequest};
+use super::wire::{Pipeline, Probed, ProblemDocument, SeekRequest, SkipRequest, Tried, TryRequest};
 use super::{App, author};
 use crate::control::access::{Caller, Role};
 use crate::control::fleet::seek_to;
 use crate::control::registry::{self, Author, Outcome, Refusal, Registered, SeekOrder, SkipOrder};
+use crate::delivery::record::{Output, TopicPartition};
+use crate::function::check_url;
 use crate::http::reach;
+use crate::pipeline::{PipelineSettings, try_record};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -26,10 +32,11 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(probe))
         .routes(routes!(seek))
         .routes(routes!(skip))
+        .routes(routes!(try_on))
 }
 
 /// Pauses a pipeline: it keeps its partitions, and calls nothing once what is on the wire has ended.
-#[utoipa::path(post, path = "/v1/pipelines/{name}/pause", tag = "pipelines", params(("name" = String, Path)), responses(
+#[utoipa::path(post, path = "/v1/pipelines/{name}/pause", tag = "pipelines", params(("name" = String, Path, example = "orders")), responses(
     (status = 200, body = Pipeline),
     (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
@@ -47,7 +54,7 @@ async fn pause(
 }
 
 /// Lets a pipeline that was paused go on.
-#[utoipa::path(post, path = "/v1/pipelines/{name}/resume", tag = "pipelines", params(("name" = String, Path)), responses(
+#[utoipa::path(post, path = "/v1/pipelines/{name}/resume", tag = "pipelines", params(("name" = String, Path, example = "orders")), responses(
     (status = 200, body = Pipeline),
     (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
@@ -65,7 +72,7 @@ async fn resume(
 }
 
 /// Drains a pipeline and starts it anew, on all of its workers.
-#[utoipa::path(post, path = "/v1/pipelines/{name}/restart", tag = "pipelines", params(("name" = String, Path)), responses(
+#[utoipa::path(post, path = "/v1/pipelines/{name}/restart", tag = "pipelines", params(("name" = String, Path, example = "orders")), responses(
     (status = 200, body = Pipeline),
     (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
@@ -74,7 +81,7 @@ async fn restart(State(app): State<App>, caller: Caller, Name(name): Name) -> Re
 }
 
 /// Lets reading go on elsewhere. Workers leave the group for it; the status tells when it has ended.
-#[utoipa::path(post, path = "/v1/pipelines/{name}/seek", tag = "pipelines", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/v1/pipelines/{name}/seek", tag = "pipelines", params(("name" = String, Path, example = "orders")),
     request_body = SeekRequest,
     responses(
         (status = 202, body = Pipeline, description = "Ordered."),
@@ -104,7 +111,7 @@ async fn seek(
 }
 
 /// Passes over records: they become dead letters of stage `operator`, without a call.
-#[utoipa::path(post, path = "/v1/pipelines/{name}/skip", tag = "pipelines", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/v1/pipelines/{name}/skip", tag = "pipelines", params(("name" = String, Path, example = "orders")),
     request_body = SkipRequest,
     responses(
         (status = 202, body = Pipeline, description = "Ordered."),
@@ -163,30 +170,98 @@ fn skip_order(request: &SkipRequest) -> Result<SkipOrder, String> {
     })
 }
 
+/// Calls the function with one record, and tells what would become of it. Nothing is delivered.
+#[utoipa::path(post, path = "/v1/pipelines/{name}/try", tag = "pipelines",
+    params(("name" = String, Path, example = "orders")),
+    request_body = TryRequest,
+    responses(
+        (status = 200, body = Tried),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ))]
+async fn try_on(
+    State(app): State<App>,
+    caller: Caller,
+    Name(name): Name,
+    Sent(request): Sent<TryRequest>,
+) -> Result<Json<Tried>, Problem> {
+    allow(&caller, Role::Operator, &name)?;
+    let wrong = |field: &str, detail: String| Problem::new(Kind::InvalidRequest, detail).at(field);
+    let place = skip_order(&SkipRequest {
+        records: request.at.clone(),
+        reason: String::new(),
+    });
+    let place = place.map_err(|_| wrong("at", format!("found {:?}, expected TOPIC/PARTITION/OFFSET", request.at)))?;
+    let settings = settings(&app, &name).await?;
+    let url = match &request.url {
+        None => None,
+        Some(text) => {
+            let url: Uri = text
+                .parse()
+                .map_err(|error| wrong("url", format!("this is no URL: {error}")))?;
+            check_url(&url).map_err(|detail| wrong("url", detail.to_string()))?;
+            Some(url)
+        }
+    };
+    let source = TopicPartition {
+        topic: place.topic.as_str().into(),
+        partition: place.partition,
+    };
+    let trial = try_record(&settings, &source, place.from, url).await;
+    let trial = trial.map_err(|reason| Problem::new(Kind::CannotTry, reason))?;
+    Ok(Json(Tried {
+        id: format!("{source}/{}", place.from),
+        url: trial.url,
+        request: shown(&trial.request),
+        response: trial.status.map(|_| shown(&trial.response)),
+        status: trial.status,
+        took_ms: u64::try_from(trial.took.as_millis()).unwrap_or(u64::MAX),
+        meaning: trial.meaning,
+        results: trial.results.iter().map(result).collect(),
+    }))
+}
+
+/// Bytes as text, cut short.
+fn shown(bytes: &[u8]) -> String {
+    const SHOWN_BYTES: usize = 4096;
+    String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned()
+}
+
+fn result(output: &Output) -> Value {
+    let text = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| shown(bytes));
+    let value = output
+        .value
+        .as_ref()
+        .map(|bytes| serde_json::from_slice::<Value>(bytes).unwrap_or_else(|_| Value::String(shown(bytes))));
+    json!({"key": text(&output.key), "value": value})
+}
+
+/// A pipeline's settings, whether it is from a file or registered.
+async fn settings(app: &App, name: &str) -> Result<PipelineSettings, Problem> {
+    if let Some(file) = app.fleet.file(name) {
+        return Ok(file.settings);
+    }
+    let pipeline = app
+        .fleet
+        .registry()
+        .get(name)
+        .await?
+        .ok_or_else(|| Problem::no_pipeline(name))?;
+    let secrets = app.fleet.secrets().await?;
+    let built = app
+        .fleet
+        .foundation()
+        .pipeline(&pipeline.document.to_string(), &secrets);
+    Ok(built.map_err(|problems| Problem::of_document(&problems))?.settings)
+}
+
 /// Tells whether a pipeline's function can be reached, by connecting: nothing is sent.
-#[utoipa::path(post, path = "/v1/pipelines/{name}/probe", tag = "pipelines", params(("name" = String, Path)), responses(
+#[utoipa::path(post, path = "/v1/pipelines/{name}/probe", tag = "pipelines", params(("name" = String, Path, example = "orders")), responses(
     (status = 200, body = Probed),
     (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 async fn probe(State(app): State<App>, caller: Caller, Name(name): Name) -> Result<Json<Probed>, Problem> {
     allow(&caller, Role::Operator, &name)?;
-    let settings = match app.fleet.file(&name) {
-        Some(file) => file.settings,
-        None => {
-            let pipeline = app
-                .fleet
-                .registry()
-                .get(&name)
-                .await?
-                .ok_or_else(|| Problem::no_pipeline(&name))?;
-            let secrets = app.fleet.secrets().await?;
-            let built = app
-                .fleet
-                .foundation()
-                .pipeline(&pipeline.document.to_string(), &secrets);
-            built.map_err(|problems| Problem::of_document(&problems))?.settings
-        }
-    };
+    let settings = settings(&app, &name).await?;
     let in_the_way = match settings.function {
         Some(function) => reach(&function.url, &function.policy).await.err(),
         None => None,

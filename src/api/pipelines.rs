@@ -81,7 +81,7 @@ async fn list(
 }
 
 /// Shows a pipeline: the document as it was sent, its revision and how it stands.
-#[utoipa::path(get, path = "/v1/pipelines/{name}", tag = "pipelines", params(("name" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/pipelines/{name}", tag = "pipelines", params(("name" = String, Path, example = "orders")), responses(
     (status = 200, body = Pipeline, headers(("etag" = String, description = "The revision, in quotes."))),
     (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
@@ -112,11 +112,16 @@ async fn get(State(app): State<App>, caller: Caller, Name(name): Name) -> Result
 /// Creates or changes a pipeline. The same document again changes nothing. The body is the document, in YAML or JSON.
 #[utoipa::path(put, path = "/v1/pipelines/{name}", tag = "pipelines",
     params(
-        ("name" = String, Path),
+        ("name" = String, Path, example = "orders"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: create only."),
         ("If-Match" = Option<String>, Header, description = "Change only this revision."),
     ),
-    request_body(content = Object, content_type = "application/json", description = "`fnbridge schema` prints its schema."),
+    request_body(
+        content = Object,
+        content_type = "application/json",
+        description = "`fnbridge schema` prints its schema.",
+        example = json!({"name": "orders", "source": {"topics": ["orders"]}, "function": {"url": "http://127.0.0.1:3000/"}}),
+    ),
     responses(
         (status = 200, body = Pipeline, description = "Changed, or nothing differed."),
         (status = 201, body = Pipeline, description = "Created."),
@@ -161,7 +166,7 @@ async fn put(
 /// Deletes a pipeline. Its history and its group's offsets stay.
 #[utoipa::path(delete, path = "/v1/pipelines/{name}", tag = "pipelines",
     params(
-        ("name" = String, Path),
+        ("name" = String, Path, example = "orders"),
         ("If-Match" = Option<String>, Header, description = "Delete only this revision."),
     ),
     responses(
@@ -188,7 +193,12 @@ async fn delete(
 
 /// Validates a document and tells what registering it would change. Nothing is changed.
 #[utoipa::path(post, path = "/v1/pipelines:check", tag = "pipelines",
-    request_body(content = Object, content_type = "application/json", description = "A pipeline's document, in YAML or JSON."),
+    request_body(
+        content = Object,
+        content_type = "application/json",
+        description = "A pipeline's document, in YAML or JSON.",
+        example = json!({"name": "orders", "source": {"topics": ["orders"]}, "function": {"url": "http://127.0.0.1:3000/"}}),
+    ),
     responses(
         (status = 200, body = Checked),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),

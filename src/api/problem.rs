@@ -89,6 +89,8 @@ kinds! {
         "Where reading goes on is only changed while nothing is read. Pause it first, or ask for it with `pause`.";
     SeekUnderWay "seek_under_way" CONFLICT "A seek is under way"
         "The pipeline's workers are leaving its group, so that its offsets can be moved. `GET …/status` tells when it has ended.";
+    CannotTry "cannot_try" CONFLICT "The record can't be tried"
+        "It is not, or no longer, in the log, the cluster does not answer, or the pipeline has no function; `detail` says which.";
     NotSupportedHere "not_supported_here" CONFLICT "This cluster can't do it"
         "The embedded broker of `fnbridge dev` has no such function; a Kafka has.";
     NoSecretsKey "no_secrets_key" CONFLICT "No key for secrets is configured"

@@ -122,7 +122,7 @@ pub(super) fn summary(app: &App, fleetwide: &Fleetwide, name: &str, stored: Opti
 }
 
 /// Tells whether a pipeline works, and if not why: by worker and by partition.
-#[utoipa::path(get, path = "/v1/pipelines/{name}/status", tag = "pipelines", params(("name" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/pipelines/{name}/status", tag = "pipelines", params(("name" = String, Path, example = "orders")), responses(
     (status = 200, body = PipelineStatus),
     (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
@@ -157,7 +157,7 @@ async fn status(State(app): State<App>, caller: Caller, Name(name): Name) -> Res
 }
 
 /// Lists a pipeline's changes, newest first: who, when, what. Those of a pipeline that was deleted are kept.
-#[utoipa::path(get, path = "/v1/pipelines/{name}/history", tag = "pipelines", params(("name" = String, Path), PageQuery),
+#[utoipa::path(get, path = "/v1/pipelines/{name}/history", tag = "pipelines", params(("name" = String, Path, example = "orders"), PageQuery),
     responses(
         (status = 200, body = History),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),

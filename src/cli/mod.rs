@@ -12,6 +12,7 @@ mod remote;
 mod schema;
 mod serve;
 mod show;
+mod trial;
 
 use std::io;
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ enum Command {
     Register(register::RegisterArgs),
     Apply(apply::ApplyArgs),
     Pipelines(pipelines::PipelinesArgs),
+    Try(trial::TryArgs),
     Fleet(fleet::FleetArgs),
     Events(fleet::EventsArgs),
     AuditLog(fleet::AuditLogArgs),
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Register(args) => done(on_runtime(args.run())),
         Command::Apply(args) => done(on_runtime(args.run())),
         Command::Pipelines(args) => done(on_runtime(args.run())),
+        Command::Try(args) => done(on_runtime(args.run())),
         Command::Fleet(args) => done(on_runtime(args.run())),
         Command::Events(args) => done(on_runtime(args.run())),
         Command::AuditLog(args) => done(on_runtime(args.run())),

@@ -19,6 +19,7 @@ use hyper::{Method, Request};
 use crate::delivery::answer::{Answer, Failure};
 use crate::delivery::event::Call;
 use crate::delivery::identity::batch_id;
+use crate::delivery::record::Record;
 use crate::http::{AnswerPool, HttpAnswer, HttpClient, HttpError, HttpSettings};
 use contracts::{Batch, Contract};
 use status::Class;
@@ -35,6 +36,7 @@ const KEPT_RESPONSE_BYTES: usize = 4096;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const PIPELINE: HeaderName = HeaderName::from_static("fnbridge-pipeline");
+const TRIAL: HeaderName = HeaderName::from_static("fnbridge-trial");
 const ATTEMPT: HeaderName = HeaderName::from_static("fnbridge-attempt");
 
 /// A pipeline's function, ready to be called. It holds its own connections.
@@ -46,6 +48,19 @@ pub struct Function {
     headers: Vec<(HeaderName, HeaderValue)>,
     http: HttpClient,
     pool: Arc<AnswerPool>,
+}
+
+/// What a call outside of any delivery came to.
+#[derive(Debug)]
+pub struct Tried {
+    /// The request's body.
+    pub request: Bytes,
+    /// The answer's status, where there was one.
+    pub status: Option<u16>,
+    /// The answer's body.
+    pub response: Bytes,
+    /// What it means.
+    pub answer: Answer,
 }
 
 impl Function {
@@ -104,6 +119,43 @@ impl Function {
             Ok(answer) => self.meaning(&answer, &batch),
             Err(error) => without_answer(error),
         }
+    }
+
+    /// Calls the function with one record, outside of any delivery; the request says so in `fnbridge-trial`.
+    pub async fn trial(&self, record: Arc<Record>) -> Tried {
+        let records = [record];
+        let batch = Batch {
+            pipeline: &self.settings.pipeline,
+            id: &batch_id(&records),
+            records: &records,
+            attempt: 1,
+            traceparent: None,
+        };
+        let mut tried = Tried {
+            request: Bytes::new(),
+            status: None,
+            response: Bytes::new(),
+            answer: Answer::DeliverNothing,
+        };
+        let mut request = match self.request(&batch) {
+            Ok(request) => request,
+            Err(reason) => {
+                tried.answer = Answer::Failed(Failure::of(reason));
+                return tried;
+            }
+        };
+        request.headers_mut().insert(TRIAL, HeaderValue::from_static("true"));
+        tried.request = request.body().clone();
+        let (timeout, max_bytes) = (self.settings.timeout, self.settings.max_response_bytes);
+        tried.answer = match self.http.send(request, timeout, max_bytes, &self.pool).await {
+            Ok(answer) => {
+                tried.status = Some(answer.status.as_u16());
+                tried.response = answer.body.clone();
+                self.meaning(&answer, &batch)
+            }
+            Err(error) => without_answer(error),
+        };
+        tried
     }
 
     fn request(&self, batch: &Batch<'_>) -> Result<Request<Bytes>, String> {

@@ -7,6 +7,7 @@ mod run;
 mod settings;
 mod shards;
 mod skips;
+mod trial;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::delivery::skips::SkipRange;
 pub use settings::PipelineSettings;
 pub use shards::Shards;
 pub use skips::SkipError;
+pub use trial::{Trial, try_record};
 
 /// A pipeline that runs on this worker: its task, and the parts that the task is joined with.
 #[derive(Debug)]

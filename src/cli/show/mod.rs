@@ -13,7 +13,7 @@ use crate::api::wire::Phase;
 use crate::control::registry::Difference;
 
 pub(super) use fleet::{audit_log, event, secrets, tokens, workers};
-pub(super) use pipelines::{history, list, pipeline, status};
+pub(super) use pipelines::{history, list, pipeline, status, tried};
 
 /// A table without lines.
 fn table<const COLUMNS: usize>(head: [&str; COLUMNS]) -> Table {

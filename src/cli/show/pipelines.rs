@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{ago, bytes, counted, differences, painted, phase_colour, phase_name, rate, span, table, text};
 use crate::api::wire::{
-    HeldBy, History, LimitUse, PartitionStatus, Phase, Pipeline, PipelineStatus, PipelineSummary, TaskStatus,
+    HeldBy, History, LimitUse, PartitionStatus, Phase, Pipeline, PipelineStatus, PipelineSummary, TaskStatus, Tried,
 };
 
 /// Pipelines, a line each, and below them what stands in the way of those that don't run.
@@ -218,4 +218,18 @@ pub(in crate::cli) fn history(history: &History) -> String {
         )
     };
     history.changes.iter().map(change).collect()
+}
+
+/// What a call on one record came to.
+pub(in crate::cli) fn tried(tried: &Tried) -> String {
+    let answered = match (tried.status, &tried.response) {
+        (Some(status), Some(response)) => format!("answered {status} after {} ms\n{response}\n", tried.took_ms),
+        (Some(status), None) => format!("answered {status} after {} ms\n", tried.took_ms),
+        (None, _) => "no answer\n".to_owned(),
+    };
+    let results: String = tried.results.iter().map(|result| format!("  {result}\n")).collect();
+    format!(
+        "{} → {}\n{}\n\n{answered}\n{}: {}\n{results}",
+        tried.id, tried.url, tried.request, tried.id, tried.meaning
+    )
 }
