@@ -194,7 +194,7 @@ async fn delete(
 /// Validates a document and tells what registering it would change. Nothing is changed.
 #[utoipa::path(post, path = "/v1/pipelines:check", tag = "pipelines",
     request_body(
-        content = Object,
+        content = Value,
         content_type = "application/json",
         description = "A pipeline's document, in YAML or JSON.",
         example = json!({"name": "orders", "source": {"topics": ["orders"]}, "function": {"url": "http://127.0.0.1:3000/"}}),
