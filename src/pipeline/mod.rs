@@ -6,7 +6,9 @@ mod prepare;
 mod run;
 mod settings;
 mod shards;
+mod share;
 mod skips;
+mod turn;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use crate::delivery::skips::SkipRange;
 
 pub use settings::PipelineSettings;
 pub use shards::Shards;
+pub use share::{Claim, share_by_weight};
 pub use skips::SkipError;
 
 /// A pipeline that runs on this worker: its task, and the parts that the task is joined with.
@@ -37,6 +40,8 @@ enum Control {
     Close,
     /// Keep the partitions and call nothing, or go on.
     SetPaused(bool),
+    /// What the worker leaves to it of the bytes that it may hold.
+    SetShare(usize),
     /// Pass over records.
     Skip(TopicPartition, SkipRange),
 }
@@ -99,6 +104,13 @@ impl Pipeline {
     pub fn set_paused(&self, paused: bool) {
         // A pipeline that has ended by itself needs no telling.
         let _ = self.control.send(Control::SetPaused(paused));
+    }
+
+    /// What the worker leaves to it from now on of the bytes that it may hold: what it holds above that is let go of as its
+    /// records are done with, and it never holds more than its own limit.
+    pub fn set_share(&self, bytes: usize) {
+        // A pipeline that has ended by itself needs no telling.
+        let _ = self.control.send(Control::SetShare(bytes));
     }
 
     /// Passes over the records of a partition from one offset to another, both included: those that are not settled become
