@@ -2,13 +2,29 @@
 
 use super::build::WorkerSettings;
 use crate::kafka::Topics;
-use crate::pipeline::PipelineSettings;
+use crate::pipeline::{Claim, PipelineSettings, share_by_weight};
 use crate::sink::SinkSettings;
 
-/// Gives each pipeline its part of what the worker may hold, and tells patterns the topics that they never name.
+/// The least that a pipeline has of anything.
+const LEAST_BYTES: usize = 64 * 1024;
+
+/// Gives each pipeline its part of what the worker may hold, by weight, and tells patterns the topics that they never name.
+/// A pipeline that runs follows its part of the bytes held; what is fetched ahead is fixed when it starts.
 pub fn share_out(mut pipelines: Vec<PipelineSettings>, worker: &WorkerSettings) -> Vec<PipelineSettings> {
-    const LEAST_BYTES: usize = 64 * 1024;
-    let wanted: usize = pipelines.iter().map(|pipeline| pipeline.task.in_flight_bytes).sum();
+    let held: Vec<Claim> = (pipelines.iter())
+        .map(|pipeline| Claim {
+            weight: pipeline.weight,
+            most: pipeline.task.in_flight_bytes,
+        })
+        .collect();
+    let held = share_by_weight(worker.in_flight_bytes, LEAST_BYTES, &held);
+    let fetched: Vec<Claim> = (pipelines.iter())
+        .map(|pipeline| Claim {
+            weight: pipeline.weight,
+            most: worker.prefetch_bytes,
+        })
+        .collect();
+    let fetched = share_by_weight(worker.prefetch_bytes, LEAST_BYTES, &fetched);
     let dead_letters: Vec<(String, String)> = (pipelines.iter())
         .map(|pipeline| {
             (
@@ -17,14 +33,10 @@ pub fn share_out(mut pipelines: Vec<PipelineSettings>, worker: &WorkerSettings) 
             )
         })
         .collect();
-    let count = pipelines.len().max(1);
-    for pipeline in &mut pipelines {
-        if wanted > worker.in_flight_bytes {
-            let part = pipeline.task.in_flight_bytes as f64 / wanted as f64 * worker.in_flight_bytes as f64;
-            pipeline.task.in_flight_bytes = (part as usize).max(LEAST_BYTES);
-            pipeline.source.inbox_bytes = pipeline.source.inbox_bytes.min(pipeline.task.in_flight_bytes);
-        }
-        pipeline.source.prefetch_bytes = (worker.prefetch_bytes / count).max(LEAST_BYTES);
+    for (pipeline, (held, fetched)) in pipelines.iter_mut().zip(held.into_iter().zip(fetched)) {
+        pipeline.share_bytes = held;
+        pipeline.source.inbox_bytes = pipeline.source.inbox_bytes.min(held);
+        pipeline.source.prefetch_bytes = fetched;
         if let Topics::Pattern(_) = pipeline.source.topics {
             let cluster = pipeline.source.cluster.name.clone();
             let own = pipeline.sinks.iter().filter_map(|(_, sink)| match sink {

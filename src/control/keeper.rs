@@ -78,6 +78,9 @@ async fn keep(
                 if now.settings.paused != wish.settings.paused {
                     pipeline.set_paused(wish.settings.paused);
                 }
+                if now.settings.share_bytes != wish.settings.share_bytes {
+                    pipeline.set_share(wish.settings.share_bytes);
+                }
                 let told = now.skips.len();
                 match wish.skips.strip_prefix(&now.skips[..]) {
                     Some(_) => skip(&pipeline, &wish.skips[told..]),

@@ -15,7 +15,8 @@ use crate::pipeline::{Picture, PipelineSettings, PipelineState, Shards};
 pub struct Wish {
     /// What it is told.
     pub settings: PipelineSettings,
-    /// Names everything that takes a new start to change: two wishes of one run differ at most in being paused.
+    /// Names everything that takes a new start to change: two wishes of one run differ at most in being paused, in their
+    /// share of the worker's bytes, and in what is passed over.
     pub run: String,
     /// Records to pass over.
     pub skips: Vec<SkipOrder>,
@@ -23,7 +24,8 @@ pub struct Wish {
 
 impl PartialEq for Wish {
     fn eq(&self, other: &Wish) -> bool {
-        self.run == other.run && self.settings.paused == other.settings.paused && self.skips == other.skips
+        let share = self.settings.share_bytes == other.settings.share_bytes;
+        share && self.run == other.run && self.settings.paused == other.settings.paused && self.skips == other.skips
     }
 }
 

@@ -128,6 +128,12 @@ pub enum Event {
     },
     /// `state: paused` or `running`: a paused task keeps its partitions and calls nothing.
     SetPaused(bool),
+    /// What the worker leaves to this task of the bytes that it may hold. The task's own limit is not exceeded, and what it
+    /// holds already is let go of first.
+    SetShare {
+        /// Bytes of records, requests and held results.
+        in_flight_bytes: usize,
+    },
     /// Time went by.
     Tick,
 }

@@ -19,6 +19,7 @@ pub mod record;
 mod restored;
 pub mod retry;
 pub mod settings;
+mod share;
 pub mod skips;
 mod task;
 mod throttle;

@@ -7,13 +7,14 @@ use tokio::sync::Notify;
 /// The bytes that answers may take, beside what is held already.
 #[derive(Debug)]
 pub struct AnswerPool {
-    limit: usize,
     state: Mutex<State>,
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Bytes that may be held, all together.
+    limit: usize,
     /// Held outside of the pool: records, requests, results.
     held: usize,
     /// Answers that are being read.
@@ -25,20 +26,24 @@ struct State {
 impl AnswerPool {
     /// A pool of `limit` bytes.
     pub fn new(limit: usize) -> Arc<AnswerPool> {
-        Arc::new(AnswerPool {
+        let state = State {
             limit,
-            state: Mutex::default(),
+            ..State::default()
+        };
+        Arc::new(AnswerPool {
+            state: Mutex::new(state),
             freed: Notify::new(),
         })
     }
 
-    /// Says how many bytes are held outside of the pool (records, requests, results) and count against the same limit.
-    pub fn set_held(&self, bytes: usize) {
+    /// Says how many bytes are held outside of the pool (records, requests, results) and count against the same limit, and
+    /// what that limit is by now.
+    pub fn set(&self, held: usize, limit: usize) {
         let mut state = self.state();
-        let fell = bytes < state.held;
-        state.held = bytes;
+        let freed = held < state.held || limit > state.limit;
+        (state.held, state.limit) = (held, limit);
         drop(state);
-        if fell {
+        if freed {
             self.freed.notify_waiters();
         }
     }
@@ -74,7 +79,7 @@ impl Lease {
     /// Takes `bytes` more if there is room, or if no other lease stands past the limit.
     pub fn try_grow(&mut self, bytes: usize) -> bool {
         let mut state = self.pool.state();
-        let fits = state.held.saturating_add(state.leased).saturating_add(bytes) <= self.pool.limit;
+        let fits = state.held.saturating_add(state.leased).saturating_add(bytes) <= state.limit;
         if !fits && !self.privileged {
             if state.privileged {
                 return false;
@@ -143,12 +148,24 @@ mod tests {
     #[test]
     fn what_is_held_elsewhere_counts() {
         let pool = AnswerPool::new(100);
-        pool.set_held(100);
+        pool.set(100, 100);
         let (mut first, mut second) = (pool.lease(), pool.lease());
         assert!(first.try_grow(1));
         assert!(!second.try_grow(1));
-        pool.set_held(0);
+        pool.set(0, 100);
         assert!(second.try_grow(99));
+    }
+
+    #[test]
+    fn a_waiting_lease_is_woken_when_the_limit_rises() {
+        let pool = AnswerPool::new(10);
+        let (mut first, mut second) = (pool.lease(), pool.lease());
+        assert!(first.try_grow(11));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting = Box::pin(second.grow(5));
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        pool.set(0, 16);
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Ready(()));
     }
 
     #[test]

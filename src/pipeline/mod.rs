@@ -6,8 +6,10 @@ mod prepare;
 mod run;
 mod settings;
 mod shards;
+mod share;
 mod skips;
 mod trial;
+mod turn;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use crate::delivery::skips::SkipRange;
 
 pub use settings::PipelineSettings;
 pub use shards::Shards;
+pub use share::{Claim, share_by_weight};
 pub use skips::SkipError;
 pub use trial::{Trial, try_record};
 
@@ -39,6 +42,8 @@ enum Control {
     Close,
     /// Keep the partitions and call nothing, or go on.
     SetPaused(bool),
+    /// What the worker leaves to it of the bytes that it may hold.
+    SetShare(usize),
     /// Pass over records.
     Skip(TopicPartition, SkipRange),
 }
@@ -101,6 +106,13 @@ impl Pipeline {
     pub fn set_paused(&self, paused: bool) {
         // A pipeline that has ended by itself needs no telling.
         let _ = self.control.send(Control::SetPaused(paused));
+    }
+
+    /// What the worker leaves to it from now on of the bytes that it may hold: what it holds above that is let go of as its
+    /// records are done with, and it never holds more than its own limit.
+    pub fn set_share(&self, bytes: usize) {
+        // A pipeline that has ended by itself needs no telling.
+        let _ = self.control.send(Control::SetShare(bytes));
     }
 
     /// Passes over the records of a partition from one offset to another, both included: those that are not settled become

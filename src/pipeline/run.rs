@@ -10,6 +10,7 @@ use super::clock::{Clock, Jitter};
 use super::effects::{Done, Hands};
 use super::prepare::{Prepared, prepare};
 use super::skips::{SkipList, skip_event};
+use super::turn::{MOST_DONE, Turn};
 use super::{Control, Picture, PipelineSettings, PipelineState};
 use crate::convert::{Formats, admit};
 use crate::delivery::Task;
@@ -41,21 +42,24 @@ pub(super) async fn supervise(
     let settings = Arc::new(settings);
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
     telemetry.pipeline_started(&settings.revision, &settings.labels);
-    let mut paused = settings.paused;
+    let mut told = Told {
+        paused: settings.paused,
+        share_bytes: settings.share_bytes,
+    };
     loop {
         let prepared = tokio::select! {
             prepared = prepare(&settings, &telemetry, &picture) => prepared,
-            () = told_to_close(&mut commands, &mut paused) => break,
+            () = told.heed_until_close(&mut commands) => break,
         };
         telemetry.pipeline_joins();
-        let run = Run::start(&settings, paused, &telemetry, &picture, &skips, prepared);
-        match run.run(&mut commands, &mut paused).await {
+        let run = Run::start(&settings, told, &telemetry, &picture, &skips, prepared);
+        match run.run(&mut commands, &mut told).await {
             Ended::Closed => break,
             Ended::SourceEnded => telemetry.pipeline_restarts(),
         }
         tokio::select! {
             () = tokio::time::sleep(RESTART_AFTER) => {}
-            () = told_to_close(&mut commands, &mut paused) => break,
+            () = told.heed_until_close(&mut commands) => break,
         }
     }
     picture.send_replace(Picture {
@@ -65,15 +69,25 @@ pub(super) async fn supervise(
     telemetry.pipeline_stopped();
 }
 
-/// Heeds what is told until it is to close.
-async fn told_to_close(commands: &mut mpsc::UnboundedReceiver<Control>, paused: &mut bool) {
-    loop {
-        match commands.recv().await {
-            Some(Control::SetPaused(now)) => *paused = now,
-            // It is kept, and told with each assignment.
-            Some(Control::Skip(..)) => {}
-            // A dropped handle closes the pipeline, too.
-            Some(Control::Close) | None => return,
+/// What a pipeline was told last, for its next start.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    paused: bool,
+    share_bytes: usize,
+}
+
+impl Told {
+    /// Heeds what is told until it is to close.
+    async fn heed_until_close(&mut self, commands: &mut mpsc::UnboundedReceiver<Control>) {
+        loop {
+            match commands.recv().await {
+                Some(Control::SetPaused(paused)) => self.paused = paused,
+                Some(Control::SetShare(bytes)) => self.share_bytes = bytes,
+                // It is kept, and told with each assignment.
+                Some(Control::Skip(..)) => {}
+                // A dropped handle closes the pipeline, too.
+                Some(Control::Close) | None => return,
+            }
         }
     }
 }
@@ -97,7 +111,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn start(
         settings: &Arc<PipelineSettings>,
-        paused: bool,
+        told: Told,
         telemetry: &'a PipelineTelemetry,
         picture: &'a watch::Sender<Picture>,
         skips: &'a SkipList,
@@ -106,8 +120,10 @@ impl<'a> Run<'a> {
         let mut task = Task::new(settings.task.clone());
         let clock = Clock::start();
         let mut dice = Jitter::default();
-        task.handle(Event::SetPaused(paused), clock.now(), &mut dice);
-        telemetry.pipeline_paused(paused);
+        task.handle(Event::SetPaused(told.paused), clock.now(), &mut dice);
+        let in_flight_bytes = told.share_bytes;
+        task.handle(Event::SetShare { in_flight_bytes }, clock.now(), &mut dice);
+        telemetry.pipeline_paused(told.paused);
         let (source, events) = Source::start(settings.source.clone());
         picture.send_replace(Picture {
             state: PipelineState::Running,
@@ -129,46 +145,61 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Control>, paused: &mut bool) -> Ended {
+    async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Control>, told: &mut Told) -> Ended {
         let mut closing = false;
+        let mut turn = Turn::start();
         let mut arrived = Vec::new();
         loop {
             let wakeup = self.next_wakeup();
             tokio::select! {
                 biased;
+                // First, so that one that always has something to do can be stopped.
+                command = commands.recv(), if !closing => closing = self.obey(command, told),
                 done = self.hands.next() => {
                     self.take_in(done);
-                    while let Some(done) = self.hands.next_now() {
+                    for _ in 0..MOST_DONE {
+                        let Some(done) = self.hands.next_now() else { break };
                         self.take_in(done);
                     }
+                    self.events.recv_now(&mut arrived);
                 }
-                open = self.events.recv_many(&mut arrived) => {
-                    if !open {
-                        return if closing { Ended::Closed } else { Ended::SourceEnded };
-                    }
-                    arrived.drain(..).for_each(|event| self.take_in_source(event));
-                }
-                told = commands.recv(), if !closing => match told {
-                    Some(Control::SetPaused(now)) => {
-                        *paused = now;
-                        self.telemetry.pipeline_paused(now);
-                        self.handle(Event::SetPaused(now));
-                    }
-                    Some(Control::Skip(source, range)) => self.handle(skip_event(&source, &range)),
-                    Some(Control::Close) | None => {
-                        closing = true;
-                        self.source.close();
-                    }
+                open = self.events.recv_many(&mut arrived) => if !open {
+                    return if closing { Ended::Closed } else { Ended::SourceEnded };
                 },
                 () = sleep_until(wakeup) => self.handle(Event::Tick),
             }
+            arrived.drain(..).for_each(|event| self.take_in_source(event));
             self.task.advance(self.clock.moment());
             while let Some(effect) = self.task.poll_effect() {
                 self.perform(effect);
+                turn.pause_if_long().await;
             }
-            self.hands.pool.set_held(self.task.held_bytes());
+            self.hands.pool.set(self.task.held_bytes(), self.task.in_flight_bytes());
             self.publish();
+            turn.pause_if_long().await;
         }
+    }
+
+    /// True: it is to close.
+    fn obey(&mut self, command: Option<Control>, told: &mut Told) -> bool {
+        match command {
+            Some(Control::SetPaused(paused)) => {
+                told.paused = paused;
+                self.telemetry.pipeline_paused(paused);
+                self.handle(Event::SetPaused(paused));
+            }
+            Some(Control::SetShare(in_flight_bytes)) => {
+                told.share_bytes = in_flight_bytes;
+                self.handle(Event::SetShare { in_flight_bytes });
+            }
+            Some(Control::Skip(source, range)) => self.handle(skip_event(&source, &range)),
+            // A dropped handle closes the pipeline, too.
+            Some(Control::Close) | None => {
+                self.source.close();
+                return true;
+            }
+        }
+        false
     }
 
     fn next_wakeup(&self) -> Instant {

@@ -24,6 +24,10 @@ pub struct PipelineSettings {
     pub paused: bool,
     /// The delivery rules.
     pub task: TaskSettings,
+    /// What it counts for where pipelines share what their worker may hold; at least 1.
+    pub weight: u32,
+    /// What the worker leaves to it of the bytes that it may hold; its own limit holds as well.
+    pub share_bytes: usize,
     /// Where records come from.
     pub source: SourceSettings,
     /// What a record must be before the function may see it; `None`: it travels as it is.

@@ -192,7 +192,7 @@ pub fn two_budgets(log: &Log, held: &Held, store: &Store, has_function: bool) {
 }
 
 /// Records and bytes in flight, calls and memos are within their limits.
-pub fn everything_is_bounded(worker: &Worker, slack_bytes: usize) {
+pub fn everything_is_bounded(worker: &mut Worker, slack_bytes: usize) {
     let on_wire = worker.calls.values().filter(|call| !call.abandoned).count();
     promise!(
         on_wire <= worker.settings.max_in_flight,
@@ -202,11 +202,12 @@ pub fn everything_is_bounded(worker: &Worker, slack_bytes: usize) {
     );
     let held = worker.task.held_bytes();
     promise!(
-        held <= worker.settings.in_flight_bytes + slack_bytes,
+        held <= worker.allowed + slack_bytes,
         everything_is_bounded,
         "{held} bytes are held, {} and a slack of {slack_bytes} allowed",
-        worker.settings.in_flight_bytes
+        worker.allowed
     );
+    worker.allowed = worker.allowed.min(held.max(worker.share));
 }
 
 /// Over any window, records that are called for the first time are no more than its seconds and one more allow, and one

@@ -67,6 +67,8 @@ pub(crate) fn pipeline(
         labels: doc.labels.clone(),
         paused: doc.state == StateDoc::Paused,
         task: task(doc, drain_timeout, sinks.len()),
+        weight: doc.limits.weight,
+        share_bytes: doc.limits.in_flight_bytes.bytes(),
         formats,
         function: match function {
             Some(function) => Some(function?),

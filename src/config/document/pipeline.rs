@@ -245,11 +245,13 @@ pub(crate) struct LimitsDoc {
     /// Bytes of their keys, values and headers a second, at most, on one worker.
     #[schemars(extend("x-fnbridge-at-least" = "1B", "x-fnbridge-at-most" = "1024GiB"))]
     pub(crate) bytes_per_second: Option<Size>,
-    /// Bytes of records, requests, answers and held results, at most.
+    /// Bytes of records, requests, answers and held results, at most; less where the worker's are shared (`weight`).
     #[schemars(extend("x-fnbridge-at-least" = "64KiB", "x-fnbridge-at-most" = "16GiB"))]
     pub(crate) in_flight_bytes: Size,
-    /// The pipeline's share of the worker's limits.
-    #[schemars(extend("x-fnbridge-acts-on" = [1]))]
+    /// The pipeline's weight where those of a worker share its `limits`: twice the weight is twice the bytes, up to its own
+    /// `in_flight_bytes`; what it can't use goes to the others. Its part follows as pipelines come and go, but for what is
+    /// fetched ahead, which is fixed when it starts.
+    #[schemars(range(min = 1, max = 100))]
     pub(crate) weight: u32,
 }
 

@@ -198,10 +198,11 @@ pub(crate) enum PropertyDoc {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct WorkerLimitsDoc {
-    /// Bytes of records, requests, answers and held results, shared out to the pipelines.
+    /// Bytes of records, requests, answers and held results, shared out to the pipelines by `limits.weight`, as they come
+    /// and go.
     #[schemars(extend("x-fnbridge-at-least" = "1MiB"))]
     pub(crate) in_flight_bytes: Size,
-    /// Bytes that are fetched ahead, shared out to the pipelines.
+    /// Bytes that are fetched ahead, shared out to the pipelines by `limits.weight` when each of them starts.
     #[schemars(extend("x-fnbridge-at-least" = "1MiB", "x-fnbridge-at-most" = "2GiB"))]
     pub(crate) prefetch_bytes: Size,
 }

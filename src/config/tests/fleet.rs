@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{Foundation, WorkerSettings, check, load, share_out};
 use crate::kafka::{ClusterSettings, Topics};
+use crate::pipeline::PipelineSettings;
 
 /// A folder of files, removed at the end.
 struct Folder(PathBuf);
@@ -58,10 +59,37 @@ fn pipelines_share_what_the_worker_may_hold() {
     let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
     for pipeline in &pipelines {
-        assert_eq!(pipeline.task.in_flight_bytes, 24 << 20);
+        assert_eq!(
+            (pipeline.share_bytes, pipeline.task.in_flight_bytes),
+            (24 << 20, 32 << 20)
+        );
         assert_eq!(pipeline.source.prefetch_bytes, 2 << 20);
         assert_eq!(pipeline.source.worker, loaded.worker.id);
     }
+}
+
+#[test]
+fn a_weight_is_a_part_of_what_is_held_and_of_what_is_fetched_ahead() {
+    let folder = folder();
+    let loaded = load(&folder.file("worker.yaml")).unwrap();
+    let mut pipelines = loaded.pipelines;
+    pipelines[1].weight = 3;
+    let shares = |pipelines: &[PipelineSettings]| -> Vec<(usize, usize)> {
+        let share = |pipeline: &PipelineSettings| (pipeline.share_bytes >> 20, pipeline.source.prefetch_bytes >> 20);
+        pipelines.iter().map(share).collect()
+    };
+    // The second can use no more than its own 32 MiB of the worker's 48.
+    assert_eq!(
+        shares(&share_out(pipelines.clone(), &loaded.worker)),
+        [(16, 1), (32, 3)]
+    );
+    pipelines.push(pipelines[0].clone());
+    assert_eq!(
+        shares(&share_out(pipelines.clone(), &loaded.worker)),
+        [(9, 0), (28, 2), (9, 0)]
+    );
+    pipelines.truncate(1);
+    assert_eq!(shares(&share_out(pipelines, &loaded.worker)), [(32, 4)]);
 }
 
 #[test]

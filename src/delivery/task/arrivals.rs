@@ -113,7 +113,8 @@ impl Task {
     pub(super) fn regulate(&mut self, touched: &[Assignment], now: Moment) {
         let marks = Regulated {
             partitions: self.partitions.len(),
-            over: self.held_bytes > self.settings.in_flight_bytes,
+            bound: self.share.bound(),
+            over: self.held_bytes > self.share.bound(),
         };
         if marks == self.regulated {
             return touched
@@ -127,7 +128,7 @@ impl Task {
     }
 
     fn regulate_one(&mut self, assignment: Assignment, now: Moment) {
-        let share = self.settings.in_flight_bytes / 2 / self.partitions.len().max(1);
+        let share = self.share.bound() / 2 / self.partitions.len().max(1);
         let (high, low) = if self.regulated.over {
             (share / 4, share / 8)
         } else {

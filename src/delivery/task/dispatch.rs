@@ -218,7 +218,7 @@ impl Task {
             part.seqs
         );
         let weight_bytes = part.seqs.iter().map(weigh).sum::<usize>();
-        if self.held_bytes + weight_bytes > self.settings.in_flight_bytes && !self.calls.is_empty() {
+        if self.held_bytes + weight_bytes > self.share.bound() && !self.calls.is_empty() {
             return false;
         }
         let records: Vec<_> = part

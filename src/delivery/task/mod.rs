@@ -30,6 +30,7 @@ use crate::guard::Guard;
 use crate::lane::LaneRef;
 use crate::partition::{Partition, Seq, WaitingPartitions};
 use crate::settings::TaskSettings;
+use crate::share::Share;
 use crate::throttle::Throttle;
 use crate::time::{Dice, Millis, Moment, Now};
 use crate::work::WorkId;
@@ -60,6 +61,7 @@ pub struct Task {
     letters: Letters,
     commit_in_flight: bool,
     held_bytes: usize,
+    share: Share,
     /// A call that could go waits for bytes, which a call on the wire will free.
     waits_for_bytes: bool,
     paused: bool,
@@ -83,6 +85,7 @@ pub struct Task {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Regulated {
     partitions: usize,
+    bound: usize,
     over: bool,
 }
 
@@ -139,6 +142,7 @@ impl Task {
             letters: Letters::default(),
             commit_in_flight: false,
             held_bytes: 0,
+            share: Share::whole(settings.in_flight_bytes),
             waits_for_bytes: false,
             paused: false,
             now: Moment::default(),
@@ -180,6 +184,7 @@ impl Task {
                 reason,
             } => self.skip_range(&source, from, to, &reason),
             Event::SetPaused(paused) => self.paused = paused,
+            Event::SetShare { in_flight_bytes } => self.share.set(in_flight_bytes, self.held_bytes),
             Event::Tick => {}
         }
     }
@@ -187,6 +192,7 @@ impl Task {
     /// Decides what follows from all that happened, by the time it is.
     pub fn advance(&mut self, now: Moment) {
         self.now = now;
+        self.share.follow(self.held_bytes);
         loop {
             self.cut_off_drains(now);
             self.call_what_can_be_called(now);

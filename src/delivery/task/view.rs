@@ -46,9 +46,14 @@ impl Task {
             records_per_second,
             bytes_per_second,
             calls: of(self.calls.len(), self.settings.max_in_flight),
-            held_bytes: of(self.held_bytes, self.settings.in_flight_bytes),
+            held_bytes: of(self.held_bytes, self.share.bound()),
             throttled: self.throttle.until.is_some(),
         }
+    }
+
+    /// Bytes of records, requests and held results that it may hold now: its limit, or its share of the worker's.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.share.bound()
     }
 
     /// Bytes of records, requests and held results.

@@ -8,6 +8,9 @@ use tokio::sync::Notify;
 
 use super::events::SourceEvent;
 
+/// Bytes of records that are received at once: what has to be done with them takes its time, and others share the thread.
+const RECEIVED_AT_ONCE_BYTES: usize = 512 << 10;
+
 /// The receiving end: a source's events, in order.
 pub struct SourceEvents {
     inbox: Arc<Inbox>,
@@ -32,7 +35,8 @@ struct State {
 }
 
 impl SourceEvents {
-    /// The events that wait, at least one, added to `events`. False: the source has ended, and nothing follows.
+    /// Events that wait, at least one and as many as are received at once, added to `events`. False: the source has ended,
+    /// and nothing follows.
     pub async fn recv_many(&mut self, events: &mut Vec<SourceEvent>) -> bool {
         loop {
             // Registered before looking, so that an event between the two is not slept over.
@@ -42,6 +46,13 @@ impl SourceEvents {
             }
             arrived.await;
         }
+    }
+}
+
+impl SourceEvents {
+    /// Events that wait now, if any, added to `events` as by [`recv_many`](Self::recv_many), which also tells of the end.
+    pub fn recv_now(&mut self, events: &mut Vec<SourceEvent>) {
+        self.inbox.take(events);
     }
 }
 
@@ -123,8 +134,14 @@ impl Inbox {
         if state.events.is_empty() {
             return state.ended.then_some(false);
         }
-        into.extend(state.events.drain(..));
-        state.bytes = 0;
+        let mut taken = 0;
+        while taken < RECEIVED_AT_ONCE_BYTES
+            && let Some(event) = state.events.pop_front()
+        {
+            taken += event.weight_bytes();
+            into.push(event);
+        }
+        state.bytes -= taken;
         drop(state);
         self.taken.notify_all();
         Some(true)
@@ -189,6 +206,23 @@ mod tests {
         assert!(!inbox.wait_for_room(Duration::ZERO));
         events.recv_many(&mut Vec::new()).await;
         assert!(inbox.has_room() && inbox.is_half_empty());
+    }
+
+    #[tokio::test]
+    async fn much_is_received_in_pieces_and_nothing_is_left_behind() {
+        let (inbox, mut events) = Inbox::new(10 << 20);
+        inbox.put(&mut (0..2_000).map(records).collect());
+        inbox.end();
+        let (mut seen, mut most) = (Vec::new(), 0);
+        loop {
+            let before = seen.len();
+            if !events.recv_many(&mut seen).await {
+                break;
+            }
+            most = most.max(seen[before..].iter().map(SourceEvent::weight_bytes).sum());
+        }
+        assert_eq!(seen.len(), 2_000);
+        assert!(most < RECEIVED_AT_ONCE_BYTES + 2_000, "{most} bytes at once");
     }
 
     #[tokio::test]

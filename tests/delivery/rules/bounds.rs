@@ -31,6 +31,48 @@ fn a_full_partition_is_paused_and_resumed_only_when_far_below_its_share() {
 }
 
 #[test]
+fn a_smaller_share_of_the_worker_holds_at_once_and_a_larger_one_brings_the_limit_back_and_no_more() {
+    let mut script = Script::with(|s| (s.in_flight_bytes, s.batch.max_records) = (100_000, 1));
+    let assignment = script.assign(0);
+    script.arrive(assignment, 0, 0..200);
+    let held = script.task.held_bytes();
+    assert!(script.paused.is_empty() && held > 20_000);
+    script.give(Event::SetShare {
+        in_flight_bytes: 20_000,
+    });
+    assert_eq!(
+        (script.paused.clone(), script.task.in_flight_bytes()),
+        (vec![assignment], held)
+    );
+    while script.resumed.is_empty() {
+        let call = script.call();
+        script.answer(&call, Answer::Verdicts(vec![nothing()]));
+    }
+    assert!(script.task.held_bytes() <= 10_000, "far below its share");
+    assert_eq!(script.task.in_flight_bytes(), 20_000);
+    script.give(Event::SetShare {
+        in_flight_bytes: 1 << 40,
+    });
+    assert_eq!(script.task.in_flight_bytes(), 100_000, "its own limit");
+    let used = script.task.view().usage.held_bytes;
+    assert_eq!(used.limit, Some(100_000.0));
+}
+
+#[test]
+fn a_task_whose_share_is_used_up_still_has_one_call_on_the_wire() {
+    let mut script = Script::with(|s| (s.batch.max_records, s.ordering) = (1, Ordering::None));
+    let assignment = script.assign(0);
+    script.give(Event::SetShare { in_flight_bytes: 1 });
+    script.arrive(assignment, 0, 0..10);
+    for _ in 0..10 {
+        assert_eq!(script.calls.len(), 1);
+        let call = script.call();
+        script.answer(&call, Answer::Verdicts(vec![nothing()]));
+    }
+    assert_eq!(script.task.held_bytes(), 0);
+}
+
+#[test]
 fn a_partition_that_stands_still_does_not_keep_others_from_being_fetched() {
     let mut script = Script::with(|s| s.in_flight_bytes = 100_000);
     let (stuck, lively) = (script.assign(0), script.assign(1));

@@ -41,7 +41,7 @@ impl World {
             self.workers[worker].wake_at = None;
         }
         let slack = self.slack_bytes();
-        invariants::everything_is_bounded(&self.workers[worker], slack);
+        invariants::everything_is_bounded(&mut self.workers[worker], slack);
         let w = &self.workers[worker];
         let limited = w.settings.limits != RateLimits::default();
         self.befell.throttled += u64::from(limited && w.task.view().usage.throttled);

@@ -243,6 +243,9 @@ impl World {
         if self.rng.chance(faults.skip) {
             self.skip_some();
         }
+        if self.rng.chance(faults.reshare) {
+            self.reshare_one();
+        }
         self.happen();
     }
 

@@ -69,6 +69,8 @@ pub struct Faults {
     pub slow: f64,
     /// An operator passes over some records.
     pub skip: f64,
+    /// The worker leaves a task more or less of what it may hold.
+    pub reshare: f64,
 }
 
 impl Plan {
@@ -132,6 +134,7 @@ impl Plan {
                     commit_refused: rare(rng, 0.3),
                     slow: rare(rng, 0.1),
                     skip: rare(rng, 0.02),
+                    reshare: rare(rng, 0.02),
                 }
             },
             fetch: *rng.pick(&[1, 5, 50, 200]),

@@ -232,6 +232,17 @@ impl World {
         self.workers[worker].letters.clear();
     }
 
+    /// Pipelines come and go on a worker: its tasks' shares change.
+    pub(super) fn reshare_one(&mut self) {
+        let live = self.live();
+        let worker = *self.rng.pick(&live);
+        let in_flight_bytes = *self.rng.pick(&[5_000, 20_000, 200_000, usize::MAX]);
+        let w = &mut self.workers[worker];
+        w.share = in_flight_bytes.min(w.settings.in_flight_bytes);
+        w.allowed = w.allowed.max(w.share);
+        self.give(worker, Event::SetShare { in_flight_bytes });
+    }
+
     pub(super) fn pause_one(&mut self) {
         let live = self.live();
         let worker = *self.rng.pick(&live);

@@ -42,6 +42,10 @@ pub struct Worker {
     pub commit: Option<Vec<CommitEntry>>,
     pub wake_at: Option<u64>,
     pub paused: bool,
+    /// What it may hold.
+    pub share: usize,
+    /// What it may hold until it has let go of what was above its share when that fell.
+    pub allowed: usize,
     pub given_up_in_a_row: u32,
     pub failed_guard_told: bool,
     /// It has tripped since the last charges were counted.
@@ -110,7 +114,6 @@ impl Worker {
     pub fn new(settings: TaskSettings) -> Worker {
         Worker {
             task: Task::new(settings.clone()),
-            settings,
             life: Life::Live,
             held: BTreeMap::new(),
             calls: HashMap::new(),
@@ -119,12 +122,15 @@ impl Worker {
             commit: None,
             wake_at: None,
             paused: false,
+            share: settings.in_flight_bytes,
+            allowed: settings.in_flight_bytes,
             given_up_in_a_row: 0,
             failed_guard_told: false,
             failed_guard_tripped: false,
             dirty: false,
             charged: Vec::new(),
             first_calls: VecDeque::new(),
+            settings,
         }
     }
 
