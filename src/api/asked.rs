@@ -126,10 +126,14 @@ fn forbidden(caller: &Caller, role: Role, reach: &str) -> Problem {
         prefix => format!(" for names that begin with {prefix}"),
     };
     let detail = format!(
-        "the token {} has the role {}{reaches}; expected {} or more, {reach}",
+        "the token {} has the role {}{reaches}; expected {}, {reach}",
         caller.name,
         caller.role.name(),
-        role.name()
+        match role {
+            Role::Admin => role.name().to_owned(),
+            Role::Worker => "worker or admin".to_owned(),
+            Role::Viewer | Role::Operator | Role::Editor => format!("{} or more", role.name()),
+        }
     );
     Problem::new(Kind::Forbidden, detail)
 }

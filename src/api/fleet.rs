@@ -5,7 +5,7 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asked::{Params, allow_all};
+use super::asked::{Params, allow, allow_all};
 use super::pipelines::limit;
 use super::problem::Problem;
 use super::standing::Fleetwide;
@@ -26,9 +26,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 ))]
 async fn workers(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<WorkerList>, Problem> {
+    allow(&caller, Role::Viewer, &caller.prefix)?;
     let limit = limit(&query)?;
     let fleetwide = Fleetwide::look(&app).await?;
     let leader = app.fleet.leader().await?;

@@ -12,6 +12,7 @@ mod problem;
 mod serve;
 mod standing;
 pub mod wire;
+mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub use problem::{Kind, Problem, errors_page};
 pub use serve::{Server, Tls};
 
 /// Whether the worker is ready; the error says what it waits for.
-pub type Readiness = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// A body has at most so many bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -86,6 +87,7 @@ struct Document;
 
 /// All routes, answered from these parts.
 pub fn router(parts: Parts) -> Router {
+    let readiness = parts.readiness.clone();
     let app = App(Arc::new(parts));
     let (routes, document) = described();
     let document = serde_json::to_value(&document).unwrap_or_default();
@@ -95,7 +97,7 @@ pub fn router(parts: Parts) -> Router {
             axum::routing::get(move || std::future::ready(Json(document))),
         )
         .layer(from_fn_with_state(app.clone(), guard::guard))
-        .merge(ops::routes())
+        .merge(ops::routes(readiness))
         .fallback(|| async { Problem::new(Kind::NotFound, "found no such path; /v1/openapi.json lists them") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
@@ -115,6 +117,15 @@ pub fn router(parts: Parts) -> Router {
         .with_state(app)
 }
 
+/// The routes of a worker without the control role: what orchestrators ask, and who else to ask.
+pub fn router_without_control(readiness: Readiness, control: &str) -> Router {
+    let detail = format!("this worker has no control role; ask {control}");
+    let elsewhere = Problem::new(Kind::NoControlRole, detail);
+    ops::routes(readiness)
+        .fallback(move || std::future::ready(elsewhere.clone()))
+        .layer(from_fn(in_time))
+}
+
 /// The OpenAPI document, from the routes' own types.
 pub fn openapi() -> serde_json::Value {
     serde_json::to_value(described().1).unwrap_or_default()
@@ -128,6 +139,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(events::routes())
         .merge(fleet::routes())
         .merge(access::routes())
+        .merge(work::routes())
         .split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     if let Some(components) = &mut document.components {

@@ -3,24 +3,23 @@
 use std::future::ready;
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::{App, errors_page};
+use super::{Readiness, errors_page};
 use crate::telemetry::render_metrics;
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> Router<S> {
     Router::new()
         .route("/healthz", get(|| ready("ok\n")))
-        .route("/readyz", get(readyz))
+        .route("/readyz", get(move || ready(readyz(&readiness))))
         .route("/metrics", get(|| ready(metrics())))
         .route("/v1/errors", get(|| ready(errors())))
 }
 
-async fn readyz(State(app): State<App>) -> (StatusCode, String) {
-    match (app.readiness)() {
+fn readyz(readiness: &Readiness) -> (StatusCode, String) {
+    match readiness() {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }

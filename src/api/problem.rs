@@ -83,6 +83,10 @@ kinds! {
          one.";
     GroupInUse "group_in_use" CONFLICT "The consumer group belongs to another pipeline"
         "Two pipelines in one group would take each other's partitions. Leave `source.group` out, or give each its own.";
+    WorkerIdInUse "worker_id_in_use" CONFLICT "Another live worker has the id"
+        "Each worker has an id of its own: set `worker.id` to another, or leave it out. Partitions would be taken from one by the other.";
+    NoControlRole "no_control_role" MISDIRECTED_REQUEST "This worker does not serve the API"
+        "It has no `control` role, and no store: it asks those at `worker.control`, and so can you.";
     HeldByFile "held_by_file" CONFLICT "The pipeline is held by a file"
         "Workers of this fleet read it from their files; it is changed there, and read again when the file changes.";
     NotPaused "not_paused" CONFLICT "The pipeline has to be paused"

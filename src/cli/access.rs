@@ -164,6 +164,8 @@ enum RoleArg {
     Editor,
     /// Also tokens and the audit log
     Admin,
+    /// Join as a worker without a store of its own, and nothing else
+    Worker,
 }
 
 impl From<RoleArg> for Role {
@@ -173,6 +175,7 @@ impl From<RoleArg> for Role {
             RoleArg::Operator => Role::Operator,
             RoleArg::Editor => Role::Editor,
             RoleArg::Admin => Role::Admin,
+            RoleArg::Worker => Role::Worker,
         }
     }
 }

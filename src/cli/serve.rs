@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Router;
 use clap::Args;
+use tokio::sync::watch;
 
 use crate::api::{self, Server, Tls};
 use crate::config::{self, Loaded, WorkerSettings};
 use crate::control::access::{Secrets, SecretsKey, Tokens};
-use crate::control::fleet::{Duty, Fleet, Identity, Parts, Standing};
+use crate::control::fleet::{Duty, Fleet, Here, Identity, Member, Remote, Standing};
 use crate::control::{Supervisor, files};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store, StoreError};
@@ -50,40 +52,108 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let address = server.address().map_err(failed)?;
     let shutdown = Shutdown::on_signals().map_err(failed)?;
     let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
-    let store = open_store(&worker).await?;
     let telemetry = WorkerTelemetry;
-    telemetry.started(&worker.id, address, registrations.len());
-
     let (files, following) = files::follow(args.config, registrations);
-    let secrets = Secrets::new(store.clone(), secrets_key(&worker)?);
-    let fleet = Fleet::join(Parts {
+    let here = Arc::new(Here {
         identity: identity(&worker, address),
-        store: store.clone(),
         foundation,
         supervisor: supervisor.clone(),
         files,
-        secrets: secrets.clone(),
     });
-    let (supervised, standing) = (supervisor.clone(), fleet.standing());
-    let routes = api::router(api::Parts {
-        fleet: fleet.clone(),
-        secrets,
-        tokens: tokens(&worker, store)?,
-        readiness: Box::new(move || ready(&standing.borrow(), &supervised)),
-    });
+    let Joined { fleet, member, routes } = join(&worker, here.clone()).await?;
+    telemetry.started(&worker.id, address, here.files.borrow().len());
+
     let (stop_serving, served) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(routes, async {
         // The sender is dropped where the worker ends otherwise.
         let _ = served.await;
     }));
-    telemetry.stopping(shutdown.asked().await);
+    tokio::select! {
+        signal = shutdown.asked() => telemetry.stopping(signal),
+        reason = stuck(member.standing()) => give_up(&reason),
+    }
     following.abort();
-    fleet.leave().await;
+    member.drain();
     supervisor.close().await;
+    member.leave().await;
+    if let Some(fleet) = fleet {
+        fleet.resign().await;
+    }
     let _ = stop_serving.send(());
     serving.await.map_err(failed)?.map_err(failed)?;
     telemetry.stopped();
     tokio::task::spawn_blocking(move || drop(tracing)).await.map_err(failed)
+}
+
+/// What a worker is in its fleet.
+struct Joined {
+    /// Where it has the control role.
+    fleet: Option<Arc<Fleet>>,
+    member: Member,
+    routes: Router,
+}
+
+async fn join(worker: &WorkerSettings, here: Arc<Here>) -> Result<Joined, ServeError> {
+    let Some(control) = &worker.control else {
+        let store = open_store(worker).await?;
+        let secrets = Secrets::new(store.clone(), secrets_key(worker)?);
+        let fleet = Fleet::lead(here.clone(), store.clone(), secrets.clone());
+        let member = fleet.join();
+        let routes = api::router(api::Parts {
+            fleet: fleet.clone(),
+            secrets,
+            tokens: tokens(worker, store)?,
+            readiness: readiness(&member, &here),
+        });
+        return Ok(Joined {
+            fleet: Some(fleet),
+            member,
+            routes,
+        });
+    };
+    let ca = control.ca.as_ref().map(|file| {
+        let unreadable = |error| failed(format!("worker.control.ca: {} can't be read: {error}", file.display()));
+        std::fs::read(file).map_err(unreadable)
+    });
+    let plane = Remote::new(
+        control.urls.clone(),
+        control.token.clone(),
+        ca.transpose()?.as_deref(),
+        &here.identity,
+    );
+    let plane = plane.map_err(|reason| failed(format!("worker.control: {reason}")))?;
+    let member = Member::join(here.clone(), plane);
+    let urls: Vec<&str> = control.urls.iter().map(reqwest::Url::as_str).collect();
+    Ok(Joined {
+        fleet: None,
+        routes: api::router_without_control(readiness(&member, &here), &urls.join(" or ")),
+        member,
+    })
+}
+
+fn readiness(member: &Member, here: &Arc<Here>) -> api::Readiness {
+    let (standing, here) = (member.standing(), here.clone());
+    Arc::new(move || ready(&standing.borrow(), &here.supervisor))
+}
+
+/// Comes back with what is stuck, once that is clear.
+async fn stuck(mut standing: watch::Receiver<Standing>) -> String {
+    loop {
+        if let Standing::Stuck(reason) = &*standing.borrow_and_update() {
+            return reason.clone();
+        }
+        if standing.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// A task that is stuck can't be drained: what it holds goes to others when the process ends.
+fn give_up(reason: &str) -> ! {
+    WorkerTelemetry.failed(&format_args!(
+        "{reason}; this process ends, so that others take its partitions"
+    ));
+    std::process::exit(1)
 }
 
 /// A store that can't be used ends the worker; one that is away is waited for, while pipelines from files run.
@@ -126,7 +196,7 @@ fn identity(worker: &WorkerSettings, address: std::net::SocketAddr) -> Identity 
 fn ready(standing: &Standing, supervisor: &Supervisor) -> Result<(), String> {
     match standing {
         Standing::Joining => Err("the fleet has not been heard of yet".to_owned()),
-        Standing::Refused(reason) => Err(reason.clone()),
+        Standing::Refused(reason) | Standing::Stuck(reason) => Err(reason.clone()),
         // What runs goes on without the store.
         Standing::Joined | Standing::Away(_) => supervisor.ready(),
     }

@@ -3,6 +3,7 @@
 mod clock;
 mod effects;
 mod prepare;
+mod restarts;
 mod run;
 mod settings;
 mod shards;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::clock::{Clock, Jitter};
 use super::effects::{Done, Hands};
 use super::prepare::{Prepared, prepare};
+use super::restarts::Restarts;
 use super::skips::{SkipList, skip_event};
 use super::turn::{MOST_DONE, Turn};
 use super::{Control, Picture, PipelineSettings, PipelineState};
@@ -21,8 +22,6 @@ use crate::telemetry::PipelineTelemetry;
 
 /// How often the task's picture is published, at most.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
-/// How long a pipeline whose source has ended by itself waits before it starts anew.
-const RESTART_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a run ended.
 enum Ended {
@@ -46,19 +45,23 @@ pub(super) async fn supervise(
         paused: settings.paused,
         share_bytes: settings.share_bytes,
     };
+    let mut restarts = Restarts::default();
     loop {
         let prepared = tokio::select! {
             prepared = prepare(&settings, &telemetry, &picture) => prepared,
             () = told.heed_until_close(&mut commands) => break,
         };
         telemetry.pipeline_joins();
+        let began = Instant::now();
         let run = Run::start(&settings, told, &telemetry, &picture, &skips, prepared);
         match run.run(&mut commands, &mut told).await {
             Ended::Closed => break,
-            Ended::SourceEnded => telemetry.pipeline_restarts(),
+            Ended::SourceEnded => {}
         }
+        let wait = restarts.after(began.elapsed());
+        telemetry.pipeline_restarts(wait);
         tokio::select! {
-            () = tokio::time::sleep(RESTART_AFTER) => {}
+            () = tokio::time::sleep(wait) => {}
             () = told.heed_until_close(&mut commands) => break,
         }
     }

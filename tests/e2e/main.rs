@@ -15,6 +15,7 @@ mod poison;
 mod reading;
 mod results;
 mod rights;
+mod roles;
 mod smoke;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         crash::tests(),
         fleet::tests(),
         rights::tests(),
+        roles::tests(),
         mistakes::tests(),
         flights::tests(),
     ];

@@ -15,7 +15,7 @@ use crate::api;
 use crate::config::{Foundation, WorkerSettings};
 use crate::control::Supervisor;
 use crate::control::access::Secrets;
-use crate::control::fleet::{Duty, Fleet, Identity, Parts};
+use crate::control::fleet::{Duty, Fleet, Here, Identity, Member};
 use crate::control::registry::{self, Author, Precondition, Registered};
 use crate::kafka::ClusterSettings;
 use crate::pipeline::{Picture, PipelineState};
@@ -29,6 +29,7 @@ const CLUSTER: &str = "default";
 pub(super) struct Running {
     name: String,
     fleet: Arc<Fleet>,
+    member: Option<Member>,
     supervisor: Arc<Supervisor>,
     secrets: Secrets,
     closing: Option<JoinHandle<()>>,
@@ -58,19 +59,18 @@ impl Running {
         let supervisor = Supervisor::start().map_err(|error| format!("no threads to run the pipeline on: {error}"))?;
         let supervisor = Arc::new(supervisor);
         let secrets = Secrets::new(store.clone(), None);
-        let fleet = Fleet::join(Parts {
+        let here = Arc::new(Here {
             identity: Identity::of_this_process(
                 WORKER,
                 vec![Duty::Control, Duty::Worker],
                 BTreeMap::new(),
                 address.map(|address| address.to_string()).unwrap_or_default(),
             ),
-            store,
             foundation,
             supervisor: supervisor.clone(),
             files: watch::channel(Vec::new()).1,
-            secrets: secrets.clone(),
         });
+        let fleet = Fleet::lead(here, store, secrets.clone());
         let author = Author {
             name: "fnbridge dev".to_owned(),
             at_ms: jiff::Timestamp::now().as_millisecond(),
@@ -89,6 +89,7 @@ impl Running {
         made.map_err(|error| format!("the pipeline can't be registered: {error:?}"))?;
         Ok(Running {
             name,
+            member: Some(fleet.join()),
             fleet,
             supervisor,
             secrets,
@@ -103,7 +104,7 @@ impl Running {
             fleet: self.fleet.clone(),
             secrets: self.secrets.clone(),
             tokens: None,
-            readiness: Box::new(move || supervisor.ready()),
+            readiness: Arc::new(move || supervisor.ready()),
         })
     }
 
@@ -120,13 +121,14 @@ impl Running {
 
     /// Starts the drain.
     pub(super) fn close(&mut self) {
+        let Some(member) = self.member.take() else { return };
         let (fleet, supervisor) = (self.fleet.clone(), self.supervisor.clone());
-        self.closing.get_or_insert_with(|| {
-            tokio::spawn(async move {
-                fleet.leave().await;
-                supervisor.close().await;
-            })
-        });
+        self.closing = Some(tokio::spawn(async move {
+            member.drain();
+            supervisor.close().await;
+            member.leave().await;
+            fleet.resign().await;
+        }));
     }
 
     /// Waits until the drain is over.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hyper::Uri;
 use ipnet::IpNet;
+use reqwest::Url;
 
 use super::cluster::cluster;
 use super::places::text;
@@ -30,7 +31,9 @@ pub struct WorkerSettings {
     pub works: bool,
     /// Labels, for placement.
     pub labels: BTreeMap<String, String>,
-    /// Where the fleet's state is kept.
+    /// Where those are that place pipelines, where this one does not.
+    pub control: Option<ControlSettings>,
+    /// Where the fleet's state is kept, where this worker places pipelines.
     pub store: StoreUrl,
     /// Where API, metrics and health are served: a loopback address.
     pub listen: SocketAddr,
@@ -81,6 +84,7 @@ pub(crate) fn worker(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) 
         controls: has_role(doc, RoleDoc::Control),
         works: has_role(doc, RoleDoc::Worker),
         labels: doc.worker.labels.clone(),
+        control: control(doc, base, report),
         store: store(&doc.store, base, report),
         listen: listen(doc, report),
         access: access(doc, base, report),
@@ -108,6 +112,84 @@ pub(crate) fn worker(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) 
 
 fn has_role(doc: &WorkerDoc, role: RoleDoc) -> bool {
     doc.worker.roles.as_ref().is_none_or(|roles| roles.contains(&role))
+}
+
+/// Where a worker finds those that tell it what to run.
+#[derive(Clone)]
+pub struct ControlSettings {
+    /// Their URLs; at least one.
+    pub urls: Vec<Url>,
+    /// What this worker shows them.
+    pub token: Option<String>,
+    /// A file of certificates (PEM) that theirs may chain to.
+    pub ca: Option<PathBuf>,
+}
+
+impl fmt::Debug for ControlSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlSettings")
+            .field("urls", &self.urls.iter().map(Url::as_str).collect::<Vec<_>>())
+            .field("has_token", &self.token.is_some())
+            .field("ca", &self.ca)
+            .finish()
+    }
+}
+
+fn control(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) -> Option<ControlSettings> {
+    let path = Path::of("worker").key("control");
+    let has_store = doc.store != WorkerDoc::default().store;
+    match (&doc.worker.control, has_role(doc, RoleDoc::Control)) {
+        (None, true) => None,
+        (None, false) => {
+            let message = "found no worker.control beside roles without control; expected the URLs of those that have the role, such as \
+                           worker: {roles: [worker], control: {urls: [https://fnbridge.example.com:8470]}}";
+            report.value(&Path::of("worker").key("roles"), Code::Conflict, message.to_owned());
+            None
+        }
+        (Some(_), true) => {
+            let message = "found worker.control beside the role control; expected one of them: a worker that places pipelines has a store";
+            report.value(&path, Code::Conflict, message.to_owned());
+            None
+        }
+        (Some(_), false) if has_store => {
+            let message = "found a store beside worker.control; expected none: those at worker.control have it";
+            report.value(&Path::of("store"), Code::Conflict, message.to_owned());
+            None
+        }
+        (Some(control), false) => {
+            let token = control.token.as_ref();
+            Some(ControlSettings {
+                urls: control_urls(&control.urls, &path.key("urls"), report),
+                token: token.and_then(|token| text(token, &path.key("token"), base, report)),
+                ca: control.ca.as_ref().map(|ca| base.join(ca)),
+            })
+        }
+    }
+}
+
+fn control_urls(texts: &[String], path: &Path, report: &mut Report<'_>) -> Vec<Url> {
+    let is_loopback = |host: &str| {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    };
+    let is_safe = |url: &Url| match (url.scheme(), url.host_str()) {
+        ("https", Some(_)) => true,
+        ("http", Some(host)) => is_loopback(host),
+        _ => false,
+    };
+    let mut urls = Vec::with_capacity(texts.len());
+    for (n, text) in texts.iter().enumerate() {
+        match text.parse::<Url>() {
+            Ok(url) if is_safe(&url) => urls.push(url),
+            Ok(_) | Err(_) => {
+                let message = format!(
+                    "found {text:?}, expected https://HOST:PORT, as secrets come this way; or http:// to a loopback address"
+                );
+                report.value(&path.index(n), Code::InvalidValue, message);
+            }
+        }
+    }
+    urls
 }
 
 /// A store's URL. It may hold a password, which is in no log.
@@ -164,6 +246,8 @@ fn listen(doc: &WorkerDoc, report: &mut Report<'_>) -> SocketAddr {
     };
     match address {
         Ok(address) if address.ip().to_canonical().is_loopback() => return address,
+        // Health and metrics alone need no more.
+        Ok(address) if !has_role(doc, RoleDoc::Control) => return address,
         Ok(address) => {
             let stated = doc.access.as_ref();
             let encrypted = stated.is_some_and(|access| access.tls.is_some() || access.behind_tls_proxy);

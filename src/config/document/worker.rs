@@ -92,6 +92,21 @@ pub(crate) struct IdentityDoc {
     pub(crate) roles: Option<Vec<RoleDoc>>,
     /// Labels, for placement.
     pub(crate) labels: BTreeMap<String, String>,
+    /// Where a worker without the `control` role finds those that have it; it opens no store.
+    pub(crate) control: Option<ControlDoc>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["urls"]))]
+pub(crate) struct ControlDoc {
+    /// Their URLs, asked in turn. Secrets come this way: `https`, or `http` to a loopback address, such as a mesh's proxy.
+    #[schemars(extend("minItems" = 1))]
+    pub(crate) urls: Vec<String>,
+    /// A token with the role `worker`, where they ask for tokens.
+    pub(crate) token: Option<TextDoc>,
+    /// A file of certificates (PEM) that theirs may chain to, beside the system's; relative to this file.
+    pub(crate) ca: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

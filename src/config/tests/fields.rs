@@ -53,9 +53,13 @@ fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
         "clusters": {"x": {"bootstrap_servers": "a:1", "security": security}},
         "access": {"tls": {"certificate": "c", "key": "k"}},
     });
+    let asking = json!({"roles": ["worker"], "control": {"urls": ["https://a"]}});
     let elsewhere = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock");
     let others = |path: &str| match path {
-        "worker.id" => Some(json!("other")),
+        "worker.id" | "worker.control.ca" | "worker.control.token" => Some(json!("other")),
+        "worker.control.urls" => Some(json!(["https://b"])),
+        // The other way round, one with the role control asks nobody.
+        "worker.roles" => Some(json!(["worker"])),
         "listen" => Some(json!("127.0.0.1:1")),
         "access.tls.certificate" | "access.tls.key" => Some(json!("other")),
         "access.behind_tls_proxy" => Some(json!(true)),
@@ -72,10 +76,14 @@ fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
         "pipelines" => Some(json!(["other.yaml"])),
         _ => None,
     };
-    let prepare = |path: &str, document: &mut Value| {
-        if path == "clusters.x.security.protocol" {
+    let prepare = |path: &str, document: &mut Value| match path {
+        "clusters.x.security.protocol" => {
             document["clusters"]["x"]["security"] = json!({"mechanism": "PLAIN", "username": "u", "password": "p"});
         }
+        "worker.roles" | "worker.control.urls" | "worker.control.ca" | "worker.control.token" => {
+            document["worker"] = asking.clone();
+        }
+        _ => {}
     };
     walk(worker_schema(), &base, &others, &prepare, &built_worker);
 }

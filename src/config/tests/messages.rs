@@ -115,9 +115,44 @@ fn defaults_that_happen_anyway_may_be_written_out() {
                    limits: {records_per_second: null, bytes_per_second: null, weight: 1}\nretry: {max_age: null}\n";
     assert_eq!(problems(&format!("{LEAST}{written}")), [""; 0]);
     assert_eq!(
-        problems("worker: {id: null, roles: [worker], labels: {}}\naccess: null\n"),
+        problems("worker: {id: null, roles: [control, worker], labels: {}, control: null}\naccess: null\n"),
         [""; 0]
     );
+}
+
+#[test]
+fn a_worker_has_a_store_or_asks_those_that_have_one() {
+    let worker = |rest: &str| problems(&format!("worker: {rest}\n"));
+    for right in [
+        "{roles: [worker], control: {urls: [\"https://a:8470\", \"https://b:8470\"], token: t, ca: ca.pem}}",
+        "{roles: [worker], control: {urls: [\"http://127.0.0.1:8470\"]}}\nlisten: 0.0.0.0:80",
+        "{roles: [control]}",
+    ] {
+        assert_eq!(worker(right), [""; 0], "{right}");
+    }
+    for (wrong, said) in [
+        (
+            "{roles: [worker]}",
+            "worker.roles: found no worker.control beside roles without control",
+        ),
+        (
+            "{control: {urls: [\"https://a\"]}}",
+            "worker.control: found worker.control beside the role control",
+        ),
+        (
+            "{roles: [worker], control: {urls: [\"https://a\"]}}\nstore: postgres://p/f",
+            "store: found a store beside worker.control",
+        ),
+        (
+            "{roles: [worker], control: {urls: [\"http://10.0.0.1:8470\"]}}",
+            "worker.control.urls[0]: found \"http://10.0.0.1:8470\", expected https://HOST:PORT",
+        ),
+        ("{roles: [worker], control: {}}", "worker.control"),
+        ("{roles: [worker], control: {urls: []}}", "worker.control.urls"),
+    ] {
+        let found = worker(wrong);
+        assert!(found.len() == 1 && found[0].contains(said), "{wrong}: {found:?}");
+    }
 }
 
 #[test]

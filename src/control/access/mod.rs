@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 pub use secrets::{Secret, SecretError, Secrets, SecretsKey};
 pub use tokens::{CreateError, Token, Tokens, TooShort};
 
-/// What a token's bearer may do; each may also do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+/// What a token's bearer may do. A viewer, an operator, an editor and an admin may also do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Look.
@@ -19,11 +19,24 @@ pub enum Role {
     Operator,
     /// Also register, change and delete pipelines, and write secrets.
     Editor,
-    /// Also tokens and the audit log.
+    /// Also tokens, the audit log, and what a worker may.
     Admin,
+    /// Join as a worker that has no store of its own: report, and hear what to run, with the secrets that it takes. Nothing else.
+    Worker,
 }
 
 impl Role {
+    /// Whether it may do what takes `other`.
+    pub fn includes(self, other: Role) -> bool {
+        match (self, other) {
+            (Role::Worker, other) => other == Role::Worker,
+            (Role::Admin, _) => true,
+            (Role::Editor, other) => matches!(other, Role::Viewer | Role::Operator | Role::Editor),
+            (Role::Operator, other) => matches!(other, Role::Viewer | Role::Operator),
+            (Role::Viewer, other) => other == Role::Viewer,
+        }
+    }
+
     /// The role's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -31,6 +44,7 @@ impl Role {
             Role::Operator => "operator",
             Role::Editor => "editor",
             Role::Admin => "admin",
+            Role::Worker => "worker",
         }
     }
 }
@@ -58,12 +72,12 @@ impl Caller {
 
     /// Whether it may do what takes this role, to something of this name.
     pub fn may(&self, role: Role, name: &str) -> bool {
-        self.role >= role && name.starts_with(&self.prefix)
+        self.role.includes(role) && name.starts_with(&self.prefix)
     }
 
     /// Whether it may do what takes this role and concerns the fleet as a whole.
     pub fn may_all(&self, role: Role) -> bool {
-        self.role >= role && self.prefix.is_empty()
+        self.role.includes(role) && self.prefix.is_empty()
     }
 }
 
@@ -83,5 +97,13 @@ mod tests {
         assert!(!team.may(Role::Viewer, "orders"));
         assert!(!team.may_all(Role::Viewer));
         assert!(Caller::anonymous().may_all(Role::Admin));
+    }
+
+    #[test]
+    fn a_worker_may_join_and_do_nothing_else() {
+        let roles = [Role::Viewer, Role::Operator, Role::Editor, Role::Admin];
+        assert!(Role::Worker.includes(Role::Worker) && Role::Admin.includes(Role::Worker));
+        assert!(roles.iter().all(|role| !Role::Worker.includes(*role)));
+        assert!(roles[..3].iter().all(|role| !role.includes(Role::Worker)));
     }
 }

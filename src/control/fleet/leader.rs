@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::desk::Desk;
+use super::here::Here;
 use super::placement::{Candidate, Demand, Placed, Placement, place};
 use super::report::{LEASE, Report};
 use super::seeker::Seeker;
+use crate::control::access::Secrets;
 use crate::control::registry::{Registered, Registry};
 use crate::store::{CommitError, Condition, Revision, Store, StoreError, Transaction, Write};
 use crate::telemetry::WorkerTelemetry;
@@ -24,15 +27,15 @@ const BYTES_A_RECORD: f64 = 1000.0;
 
 /// Runs for the lease, and places pipelines while it holds it.
 pub(super) struct Leader {
-    pub(super) id: String,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) registry: Registry,
-    pub(super) decided: Arc<Mutex<Decided>>,
-    pub(super) lease: Option<Revision>,
+    id: String,
+    store: Arc<dyn Store>,
+    desk: Desk,
+    decided: Arc<Mutex<Decided>>,
+    lease: Option<Revision>,
     /// The most partitions that each pipeline was seen with.
-    pub(super) partitions: BTreeMap<String, u32>,
-    pub(super) moved: BTreeMap<String, Instant>,
-    pub(super) seeker: Seeker,
+    partitions: BTreeMap<String, u32>,
+    moved: BTreeMap<String, Instant>,
+    seeker: Seeker,
 }
 
 /// What the leader decided last, on this worker.
@@ -43,6 +46,29 @@ pub(super) struct Decided {
 }
 
 impl Leader {
+    pub(super) fn new(
+        here: &Here,
+        store: Arc<dyn Store>,
+        desk: Desk,
+        secrets: Secrets,
+        decided: Arc<Mutex<Decided>>,
+    ) -> Leader {
+        Leader {
+            id: here.identity.id.clone(),
+            seeker: Seeker {
+                registry: Registry::new(store.clone()),
+                foundation: here.foundation.clone(),
+                secrets,
+            },
+            store,
+            desk,
+            decided,
+            lease: None,
+            partitions: BTreeMap::new(),
+            moved: BTreeMap::new(),
+        }
+    }
+
     pub(super) async fn run(mut self) {
         let mut pipelines = self.store.watch("pipelines");
         let mut workers = self.store.watch("members");
@@ -69,7 +95,7 @@ impl Leader {
             return Ok(false);
         }
         let reports = super::reports(&*self.store).await?;
-        let pipelines = self.registry.all().await?;
+        let pipelines = self.desk.pipelines().await?;
         let current = super::assignments(&*self.store).await?;
         self.learn(&reports, &pipelines);
         let placed = self.decide(&reports, &pipelines, &by_pipeline(&current));
@@ -109,14 +135,13 @@ impl Leader {
         }
     }
 
-    fn learn(&mut self, reports: &[Report], pipelines: &[Registered]) {
+    fn learn(&mut self, reports: &[Report], pipelines: &BTreeMap<String, Registered>) {
         let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
         for (name, task) in reports.iter().flat_map(|report| &report.tasks) {
             *seen.entry(name).or_default() += u32::try_from(task.partitions).unwrap_or(u32::MAX);
         }
-        self.partitions
-            .retain(|name, _| pipelines.iter().any(|pipeline| pipeline.name == *name));
-        for pipeline in pipelines {
+        self.partitions.retain(|name, _| pipelines.contains_key(name));
+        for pipeline in pipelines.values() {
             if let Some(count) = seen.get(pipeline.name.as_str()).filter(|count| **count > 0) {
                 let most = self.partitions.entry(pipeline.name.clone()).or_default();
                 *most = (*most).max(*count);
@@ -124,7 +149,7 @@ impl Leader {
         }
     }
 
-    fn decide(&self, reports: &[Report], pipelines: &[Registered], current: &Placement) -> Placed {
+    fn decide(&self, reports: &[Report], pipelines: &BTreeMap<String, Registered>, current: &Placement) -> Placed {
         let candidates: Vec<Candidate> = (reports.iter())
             .map(|report| Candidate {
                 id: report.identity.id.clone(),
@@ -139,7 +164,7 @@ impl Leader {
             load.0 += task.records_per_second + task.bytes_per_second / BYTES_A_RECORD;
             load.1 += 1;
         }
-        let demands: Vec<Demand> = (pipelines.iter())
+        let demands: Vec<Demand> = (pipelines.values())
             .filter(|pipeline| !held_by_files.contains(&pipeline.name))
             .map(|pipeline| {
                 let (load, tasks) = loads.get(pipeline.name.as_str()).copied().unwrap_or_default();

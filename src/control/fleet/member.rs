@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::here::Here;
+use super::plane::{Plane, Unheard, Work};
+use super::report::Report;
 use super::wishes::Wishes;
-use super::{Fleet, LEASE, Report, Standing};
-use crate::control::registry::Registered;
-use crate::store::{CommitError, Condition, Revision, Store, StoreError, Transaction, Write};
 use crate::telemetry::status::{self, Phase, TaskSummary};
-use crate::telemetry::{WorkerTelemetry, recent_events};
+use crate::telemetry::{PipelineEvent, WorkerTelemetry, recent_events};
 
 /// How often a worker reports.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
@@ -21,263 +22,217 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 const REPORT_SOON: Duration = Duration::from_millis(700);
 /// A task that runs and has shown nothing for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// A worker with a stuck task has so long to get over it.
+const GETS_OVER_IT_WITHIN: Duration = Duration::from_secs(60);
+/// Another reason of the same kind is said after so long.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long a worker that leaves takes to say so.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 /// So much of what was said is told of a pipeline that somebody looks at.
 const EVENTS: usize = 50;
 
-/// A worker among others.
-pub(super) struct Member {
-    fleet: Arc<Fleet>,
-    lease: Option<Revision>,
-    wishes: Wishes,
-    /// What was placed here, as it was last heard.
-    placed: Vec<Registered>,
-    /// The secrets, as they were last heard.
-    secrets: BTreeMap<String, String>,
-    /// Pipelines that this worker can't run, and why.
-    refused: BTreeMap<String, String>,
+/// How this worker stands with its fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not heard of the fleet yet.
+    #[default]
+    Joining,
+    /// It reports, and is heard.
+    Joined,
+    /// The control plane or its store is away; what runs goes on.
+    Away(String),
+    /// Another live worker has its id: it runs nothing.
+    Refused(String),
+    /// A task shows no progress, and keeps its partitions from everybody: the process has to end.
+    Stuck(String),
+}
+
+/// This worker as a member of its fleet.
+#[derive(Debug)]
+pub struct Member {
+    standing: watch::Receiver<Standing>,
+    is_draining: watch::Sender<bool>,
+    has_left: watch::Sender<bool>,
+    running: JoinHandle<()>,
 }
 
 impl Member {
-    pub(super) fn of(fleet: &Arc<Fleet>) -> Member {
-        Member {
-            fleet: fleet.clone(),
-            lease: None,
+    /// Reports over this plane, and runs what it tells. Must be called within a Tokio runtime.
+    pub fn join(here: Arc<Here>, plane: impl Plane) -> Member {
+        let (standing, seen) = watch::channel(Standing::default());
+        let (is_draining, draining) = watch::channel(false);
+        let (has_left, left) = watch::channel(false);
+        let rounds = Rounds {
+            here,
+            plane,
+            standing,
+            draining,
             wishes: Wishes::default(),
-            placed: Vec::new(),
-            secrets: BTreeMap::new(),
+            work: Work::default(),
             refused: BTreeMap::new(),
+            stuck_since: None,
+            said: (Standing::default(), Instant::now()),
+        };
+        Member {
+            standing: seen,
+            is_draining,
+            has_left,
+            running: tokio::spawn(rounds.run(left)),
         }
     }
 
-    pub(super) async fn run(mut self) {
-        let mut changes = [
-            self.fleet.store.watch("secrets"),
-            self.fleet.store.watch("pipelines"),
-            self.fleet.store.watch("assignments"),
-            self.fleet.store.watch("looks"),
-        ];
-        let mut files = self.fleet.files.clone();
-        loop {
-            let looked_at = self.round().await;
-            let pause = if looked_at { REPORT_SOON } else { REPORT_EVERY };
-            // A change wakes it up before the time.
-            let _ = timeout(pause, changed(&mut changes, &mut files)).await;
+    /// How this worker stands with its fleet.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// From now on it is told to be draining: it is given nothing, and what it has goes to others.
+    pub fn drain(&self) {
+        self.is_draining.send_replace(true);
+    }
+
+    /// Reports no more, and says so.
+    pub async fn leave(self) {
+        self.has_left.send_replace(true);
+        // One that panicked has left; one that can't say so is missed when its lease ends.
+        let _ = timeout(LEAVES_WITHIN, self.running).await;
+    }
+}
+
+/// What is done again and again.
+struct Rounds<P> {
+    here: Arc<Here>,
+    plane: P,
+    standing: watch::Sender<Standing>,
+    draining: watch::Receiver<bool>,
+    wishes: Wishes,
+    /// What it is to run, as it was last heard.
+    work: Work,
+    /// Pipelines that this worker can't run, and why.
+    refused: BTreeMap<String, String>,
+    stuck_since: Option<Instant>,
+    /// What was logged last, and when.
+    said: (Standing, Instant),
+}
+
+impl<P: Plane> Rounds<P> {
+    async fn run(mut self, mut left: watch::Receiver<bool>) {
+        let mut files = self.here.files.clone();
+        let mut draining = self.draining.clone();
+        let rounds = async {
+            loop {
+                let looked_at = self.round().await;
+                let pause = if looked_at { REPORT_SOON } else { REPORT_EVERY };
+                // A change wakes it up before the time.
+                let woken = async {
+                    tokio::select! {
+                        () = self.plane.changed() => {}
+                        Ok(()) = files.changed() => {}
+                        Ok(()) = draining.changed() => {}
+                    }
+                };
+                let _ = timeout(pause, woken).await;
+            }
+        };
+        tokio::select! {
+            () = rounds => {}
+            _ = left.wait_for(|left| *left) => {}
         }
+        self.plane.leave().await;
     }
 
     /// Whether somebody looks at a pipeline of this worker.
     async fn round(&mut self) -> bool {
-        let (standing, looked_at) = match self.talk().await {
-            Ok(looked_at) => (Standing::Joined, looked_at),
-            Err(Talk::Store(error)) => (Standing::Away(error.to_string()), false),
-            Err(Talk::Twin(reason)) => (Standing::Refused(reason), false),
+        let report = self.report();
+        let standing = match self.talk(&report).await {
+            Ok(()) => Standing::Joined,
+            Err(Unheard::Away(reason)) => Standing::Away(reason),
+            Err(Unheard::Twin(reason)) => Standing::Refused(reason),
         };
         let refused = matches!(standing, Standing::Refused(_));
-        self.stand(standing);
-        if refused {
-            self.fleet.supervisor.set(Vec::new());
-        } else {
-            let files = self.fleet.files.borrow().clone();
-            let (wishes, refused) = self
-                .wishes
-                .of(&files, &self.placed, &self.fleet.foundation, &self.secrets);
-            self.fleet.supervisor.set(wishes);
-            self.refused = refused;
+        let stuck = self.too_long_stuck(report.stuck.as_deref());
+        self.stand(stuck.unwrap_or(standing));
+        if !*self.draining.borrow() {
+            self.run_what_is_wished(refused);
         }
-        looked_at
+        (self.work.looked_at.iter()).any(|name| report.tasks.contains_key(name))
     }
 
-    fn stand(&self, standing: Standing) {
-        self.fleet.standing.send_if_modified(|known| {
-            // The reasons of an absence differ from try to try.
-            let new = std::mem::discriminant(known) != std::mem::discriminant(&standing);
-            if new {
-                match &standing {
-                    Standing::Joining => {}
-                    Standing::Joined => WorkerTelemetry.store_back(),
-                    Standing::Away(reason) => WorkerTelemetry.store_away(reason),
-                    Standing::Refused(reason) => WorkerTelemetry.failed(reason),
-                }
+    async fn talk(&mut self, report: &Report) -> Result<(), Unheard> {
+        self.plane.tell(report).await?;
+        self.work = self.plane.hear().await?;
+        Ok(())
+    }
+
+    fn run_what_is_wished(&mut self, refused: bool) {
+        if refused {
+            return self.here.supervisor.set(Vec::new());
+        }
+        let files = self.here.files.borrow().clone();
+        let (wishes, refused) =
+            (self.wishes).of(&files, &self.work.pipelines, &self.here.foundation, &self.work.secrets);
+        self.here.supervisor.set(wishes);
+        self.refused = refused;
+    }
+
+    fn too_long_stuck(&mut self, stuck: Option<&str>) -> Option<Standing> {
+        let since = *self.stuck_since.get_or_insert_with(Instant::now);
+        let Some(reason) = stuck else {
+            self.stuck_since = None;
+            return None;
+        };
+        let too_long = since.elapsed() >= GETS_OVER_IT_WITHIN;
+        too_long.then(|| Standing::Stuck(reason.to_owned()))
+    }
+
+    fn stand(&mut self, standing: Standing) {
+        // The reasons of an absence may differ from try to try.
+        let (said, at) = &self.said;
+        let is_new_kind = std::mem::discriminant(said) != std::mem::discriminant(&standing);
+        if is_new_kind || (*said != standing && at.elapsed() >= SAID_AGAIN_AFTER) {
+            self.said = (standing.clone(), Instant::now());
+            match &standing {
+                Standing::Joining => {}
+                Standing::Joined => WorkerTelemetry.joined(),
+                Standing::Away(reason) => WorkerTelemetry.unheard(reason),
+                Standing::Refused(reason) | Standing::Stuck(reason) => WorkerTelemetry.failed(reason),
             }
-            *known = standing;
-            new
-        });
+        }
+        self.standing.send_replace(standing);
     }
 
-    async fn talk(&mut self) -> Result<bool, Talk> {
-        let store = self.fleet.store.clone();
-        let looks = store.all("looks/").await?;
-        let looked_at: BTreeSet<&str> = looks
-            .iter()
-            .filter_map(|entry| entry.key.strip_prefix("looks/"))
-            .collect();
-        let report = self.report(&looked_at);
-        let is_looked_at = report.details.keys().next().is_some();
-        self.tell(&report).await?;
-        self.hear().await?;
-        Ok(is_looked_at)
-    }
-
-    fn report(&self, looked_at: &BTreeSet<&str>) -> Report {
-        let fleet = &self.fleet;
-        let mut tasks = fleet.tasks();
+    fn report(&self) -> Report {
+        let here = &self.here;
+        let mut tasks = here.tasks();
         for (name, problems) in &self.refused {
             tasks.insert(name.clone(), cannot_run(problems));
         }
-        let details = (looked_at.iter().filter(|name| tasks.contains_key(**name)))
-            .filter_map(|name| Some(((*name).to_owned(), status::task(&fleet.identity.id, name)?)));
-        let events = looked_at.iter().flat_map(|name| {
-            let mut said = recent_events(Some(name));
-            said.drain(..said.len().saturating_sub(EVENTS));
-            said.into_iter().map(|event| crate::telemetry::PipelineEvent {
-                worker: fleet.identity.id.clone(),
-                ..event
-            })
-        });
+        let looked_at: BTreeSet<&String> = (self.work.looked_at.iter())
+            .filter(|name| tasks.contains_key(*name))
+            .collect();
         Report {
-            identity: fleet.identity.clone(),
-            draining: false,
+            draining: *self.draining.borrow(),
             stuck: status::stuck(STUCK_AFTER).map(|name| format!("{name} runs and shows no progress")),
-            files: (fleet.files.borrow().iter().map(|file| &file.settings))
+            files: (here.files.borrow().iter().map(|file| &file.settings))
                 .map(|settings| (settings.name.clone(), settings.revision.clone()))
                 .collect(),
-            details: details.collect(),
-            events: events.collect(),
+            details: (looked_at.iter())
+                .filter_map(|name| Some(((*name).clone(), status::task(&here.identity.id, name)?)))
+                .collect(),
+            events: (looked_at.iter()).flat_map(|name| self.said_of(name)).collect(),
             tasks,
+            ..Report::of(here.identity.clone())
         }
     }
 
-    /// Renews the lease with the report. A lease that is not ours is a twin's, or what is left of a worker that died.
-    async fn tell(&mut self, report: &Report) -> Result<(), Talk> {
-        let store = &self.fleet.store;
-        let key = format!("workers/{}", report.identity.id);
-        let condition = match self.lease {
-            Some(revision) => Condition::At(key.clone(), revision),
-            None => Condition::Absent(key.clone()),
-        };
-        let mut writes = vec![Write::Put {
-            key: key.clone(),
-            value: serde_json::to_vec(report).expect("a report is JSON").into(),
-            lives: Some(LEASE),
-        }];
-        if self.lease.is_none() {
-            // The leader watches who comes and goes, not each report.
-            writes.push(Write::put(
-                format!("members/{}", report.identity.id),
-                now_ms().to_string(),
-            ));
-        }
-        let transaction = Transaction {
-            conditions: vec![condition],
-            writes,
-        };
-        match store.commit(transaction).await {
-            Ok(revision) => {
-                self.lease = Some(revision);
-                Ok(())
-            }
-            Err(CommitError::Conflict { found: None, .. }) => {
-                // It ended while the store was away; the next round takes it anew.
-                self.lease = None;
-                Ok(())
-            }
-            Err(CommitError::Conflict { .. }) => self.meet_twin(&key).await,
-            Err(CommitError::Store(error)) => Err(error.into()),
-        }
-    }
-
-    /// Somebody has this worker's id: this very process, whose last commit's answer was lost, or another.
-    async fn meet_twin(&mut self, key: &str) -> Result<(), Talk> {
-        let Some(entry) = self.fleet.store.get(key).await? else {
-            self.lease = None;
-            return Ok(());
-        };
-        let twin: Option<Report> = serde_json::from_slice(&entry.value).ok();
-        let ours = twin
-            .as_ref()
-            .is_some_and(|twin| twin.identity.incarnation == self.fleet.identity.incarnation);
-        if ours {
-            self.lease = Some(entry.revision);
-            return Ok(());
-        }
-        self.lease = None;
-        let at = twin.map_or_else(String::new, |twin| format!(", at {}", twin.identity.address));
-        Err(Talk::Twin(format!(
-            "another live worker has the id {}{at}: give each its own `worker.id`, or none; this one runs nothing until that \
-             one has ended, or has been silent for {} s",
-            self.fleet.identity.id,
-            LEASE.as_secs()
-        )))
-    }
-
-    async fn hear(&mut self) -> Result<(), StoreError> {
-        let key = format!("assignments/{}", self.fleet.identity.id);
-        let names: BTreeSet<String> = match self.fleet.store.get(&key).await? {
-            Some(entry) => serde_json::from_slice(&entry.value).unwrap_or_default(),
-            None => BTreeSet::new(),
-        };
-        let mut placed = Vec::with_capacity(names.len());
-        for name in &names {
-            placed.extend(self.fleet.registry.get(name).await?);
-        }
-        self.placed = placed;
-        if !self.placed.is_empty() {
-            self.secrets = self.fleet.secrets().await?;
-        }
-        Ok(())
-    }
-}
-
-/// Why a round of talk with the store came to nothing.
-enum Talk {
-    Store(StoreError),
-    Twin(String),
-}
-
-impl From<StoreError> for Talk {
-    fn from(error: StoreError) -> Talk {
-        Talk::Store(error)
-    }
-}
-
-async fn changed<T>(changes: &mut [watch::Receiver<Revision>; 4], files: &mut watch::Receiver<T>) {
-    let [secrets, pipelines, assignments, looks] = changes;
-    tokio::select! {
-        _ = secrets.changed() => {}
-        _ = pipelines.changed() => {}
-        _ = assignments.changed() => {}
-        _ = looks.changed() => {}
-        Ok(()) = files.changed() => {}
-    }
-}
-
-/// Gives back what a worker that ends has of the fleet.
-pub(super) async fn give_back(fleet: &Fleet) -> Result<(), StoreError> {
-    let id = &fleet.identity.id;
-    let mut writes = vec![
-        Write::Delete {
-            key: format!("workers/{id}"),
-        },
-        Write::Delete {
-            key: format!("members/{id}"),
-        },
-    ];
-    if fleet.leader().await?.as_deref() == Some(id) {
-        writes.push(Write::Delete {
-            key: "leader".to_owned(),
-        });
-    }
-    write_all(&*fleet.store, writes).await
-}
-
-pub(super) async fn write_all(store: &dyn Store, writes: Vec<Write>) -> Result<(), StoreError> {
-    let transaction = Transaction {
-        conditions: Vec::new(),
-        writes,
-    };
-    match store.commit(transaction).await {
-        Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
-        Err(CommitError::Store(error)) => Err(error),
+    fn said_of(&self, pipeline: &str) -> impl Iterator<Item = PipelineEvent> {
+        let mut said = recent_events(Some(pipeline));
+        said.drain(..said.len().saturating_sub(EVENTS));
+        let worker = self.here.identity.id.clone();
+        said.into_iter().map(move |event| PipelineEvent {
+            worker: worker.clone(),
+            ..event
+        })
     }
 }
 
@@ -294,11 +249,4 @@ fn cannot_run(problems: &str) -> TaskSummary {
         records_per_second: 0.0,
         bytes_per_second: 0.0,
     }
-}
-
-fn now_ms() -> u128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis()
 }

@@ -4,9 +4,13 @@
 //! What a worker runs, it goes on running while store or leader is away. Partitions are Kafka's to share out: where two
 //! workers run the same pipeline for a while, they are members of one group.
 
+mod desk;
+mod here;
 mod leader;
 mod member;
 pub mod placement;
+mod plane;
+mod remote;
 mod report;
 mod seeker;
 mod wishes;
@@ -15,120 +19,69 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::access::Secrets;
-use super::registry::Registry;
-use super::supervisor::Supervisor;
+use super::registry::{Followed, Registry};
 use crate::config::{Foundation, Registration};
-use crate::store::{Store, StoreError, Write};
+use crate::store::{CommitError, Store, StoreError, Transaction, Write};
 use crate::telemetry::{PipelineEvent, status};
+use desk::AtDesk;
 use leader::{Decided, Leader};
-use member::Member;
-use seeker::Seeker;
 
+pub use desk::{Changes, Desk};
+pub use here::Here;
+pub use member::{Member, Standing};
+pub use plane::{Unheard, Work};
+pub use remote::Remote;
 pub use report::{Duty, Identity, LEASE, Report};
 pub use seeker::seek_to;
+
+/// The code of the problem that a worker meets where another live one has its id.
+pub const WORKER_ID_IN_USE: &str = "worker_id_in_use";
 
 /// For how long a pipeline that somebody looked at is told of in full.
 const LOOKED_AT: Duration = Duration::from_secs(15);
 
-/// This worker, as part of its fleet.
+/// The control plane, as this worker has it: what is registered, who is alive, and who runs what.
 #[derive(Debug)]
 pub struct Fleet {
-    identity: Identity,
+    here: Arc<Here>,
     store: Arc<dyn Store>,
     registry: Registry,
-    foundation: Foundation,
-    supervisor: Arc<Supervisor>,
-    files: watch::Receiver<Vec<Registration>>,
     secrets: Secrets,
+    desk: Desk,
     decided: Arc<Mutex<Decided>>,
-    standing: watch::Sender<Standing>,
-    running: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// How this worker stands with its fleet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
-    /// It has not heard of the fleet yet.
-    #[default]
-    Joining,
-    /// It reports, and is heard.
-    Joined,
-    /// The store is away; what runs goes on.
-    Away(String),
-    /// Another live worker has its id: it runs nothing.
-    Refused(String),
-}
-
-/// What a fleet is made of, on one worker.
-#[derive(Debug)]
-pub struct Parts {
-    /// Who this worker is.
-    pub identity: Identity,
-    /// Where the fleet's state is.
-    pub store: Arc<dyn Store>,
-    /// What documents are held against.
-    pub foundation: Foundation,
-    /// What runs pipelines here.
-    pub supervisor: Arc<Supervisor>,
-    /// The pipelines from files, as they are now.
-    pub files: watch::Receiver<Vec<Registration>>,
-    /// The secrets that documents refer to.
-    pub secrets: Secrets,
+    leading: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Fleet {
-    /// Joins the fleet.
-    pub fn join(parts: Parts) -> Arc<Fleet> {
-        let Parts {
-            identity,
-            store,
-            foundation,
-            supervisor,
-            files,
-            secrets,
-        } = parts;
+    /// Takes part in leading the fleet whose state is in this store. Must be called within a Tokio runtime.
+    pub fn lead(here: Arc<Here>, store: Arc<dyn Store>, secrets: Secrets) -> Arc<Fleet> {
         let registry = Registry::new(store.clone());
-        let fleet = Arc::new(Fleet {
-            decided: Arc::default(),
-            standing: watch::Sender::default(),
-            running: Mutex::default(),
-            identity,
+        let desk = Desk::new(store.clone(), secrets.clone(), Followed::new(registry.clone()));
+        let decided: Arc<Mutex<Decided>> = Arc::default();
+        let leader = Leader::new(&here, store.clone(), desk.clone(), secrets.clone(), decided.clone());
+        Arc::new(Fleet {
+            here,
             store,
             registry,
-            foundation,
-            supervisor,
-            files,
             secrets,
-        });
-        let mut running = vec![tokio::spawn(Member::of(&fleet).run())];
-        if fleet.identity.duties.contains(&Duty::Control) {
-            let leader = Leader {
-                id: fleet.identity.id.clone(),
-                store: fleet.store.clone(),
-                registry: fleet.registry.clone(),
-                decided: fleet.decided.clone(),
-                lease: None,
-                partitions: BTreeMap::new(),
-                moved: BTreeMap::new(),
-                seeker: Seeker {
-                    registry: fleet.registry.clone(),
-                    foundation: fleet.foundation.clone(),
-                    secrets: fleet.secrets.clone(),
-                },
-            };
-            running.push(tokio::spawn(leader.run()));
-        }
-        *lock(&fleet.running) = running;
-        fleet
+            desk,
+            decided,
+            leading: Mutex::new(Some(tokio::spawn(leader.run()))),
+        })
+    }
+
+    /// This worker joins its own fleet.
+    pub fn join(&self) -> Member {
+        let identity = self.here.identity.clone();
+        Member::join(self.here.clone(), AtDesk::new(self.desk.clone(), identity))
     }
 
     /// Who this worker is.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.here.identity
     }
 
     /// The pipelines that are registered.
@@ -141,9 +94,14 @@ impl Fleet {
         &self.store
     }
 
+    /// Hears workers, and tells them what to run.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
     /// What documents are held against.
     pub fn foundation(&self) -> &Foundation {
-        &self.foundation
+        &self.here.foundation
     }
 
     /// The secrets that documents may refer to, with their values.
@@ -156,16 +114,7 @@ impl Fleet {
 
     /// A pipeline of this worker's files.
     pub fn file(&self, name: &str) -> Option<Registration> {
-        self.files
-            .borrow()
-            .iter()
-            .find(|file| file.settings.name == name)
-            .cloned()
-    }
-
-    /// How this worker stands with its fleet.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.standing.subscribe()
+        self.here.file(name)
     }
 
     /// Why the leader could not place a pipeline, where this worker leads.
@@ -189,8 +138,8 @@ impl Fleet {
     pub async fn reports(&self) -> Result<Vec<Report>, StoreError> {
         let mut reports = reports(&*self.store).await?;
         for report in &mut reports {
-            if report.identity.id == self.identity.id {
-                report.tasks = self.tasks();
+            if report.identity.id == self.identity().id {
+                report.tasks = self.here.tasks();
             }
         }
         Ok(reports)
@@ -205,8 +154,8 @@ impl Fleet {
         let mut tasks = Vec::new();
         for report in reports(&*self.store).await? {
             let worker = report.identity.id;
-            if worker == self.identity.id {
-                tasks.extend(self.task(pipeline));
+            if worker == self.identity().id {
+                tasks.extend(self.here.task(pipeline));
             } else if let Some(task) = report.details.get(pipeline) {
                 tasks.push(task.clone());
             } else if let Some(summary) = report.tasks.get(pipeline) {
@@ -224,7 +173,7 @@ impl Fleet {
         let reports = reports(&*self.store).await?;
         let others = reports
             .into_iter()
-            .filter(|report| report.identity.id != self.identity.id);
+            .filter(|report| report.identity.id != self.identity().id);
         Ok(others.flat_map(|report| report.events).collect())
     }
 
@@ -239,26 +188,19 @@ impl Fleet {
             value: "".into(),
             lives: Some(LOOKED_AT),
         };
-        member::write_all(&*self.store, vec![write]).await
+        write_all(&*self.store, vec![write]).await
     }
 
-    /// Reports no more, gives the leases back, and drains what runs.
-    pub async fn leave(&self) {
-        lock(&self.running).drain(..).for_each(|task| task.abort());
-        // Where the store is away, the leases end by themselves.
-        let _ = member::give_back(self).await;
-    }
-
-    /// The tasks of this worker that run or wait, by pipeline.
-    fn tasks(&self) -> BTreeMap<String, status::TaskSummary> {
-        let mut all = status::summaries();
-        all.retain(|name, _| self.supervisor.has(name));
-        all
-    }
-
-    fn task(&self, pipeline: &str) -> Option<status::TaskStatus> {
-        let here = self.supervisor.has(pipeline);
-        here.then(|| status::task(&self.identity.id, pipeline))?
+    /// Leads no more, and gives the lease back where this worker held it.
+    pub async fn resign(&self) {
+        if let Some(leading) = lock(&self.leading).take() {
+            leading.abort();
+        }
+        // Where the store is away, the lease ends by itself.
+        if self.leader().await.ok().flatten().as_ref() == Some(&self.identity().id) {
+            let key = "leader".to_owned();
+            let _ = write_all(&*self.store, vec![Write::Delete { key }]).await;
+        }
     }
 }
 
@@ -269,6 +211,17 @@ async fn reports(store: &dyn Store) -> Result<Vec<Report>, StoreError> {
         .iter()
         .filter_map(|entry| serde_json::from_slice(&entry.value).ok())
         .collect())
+}
+
+async fn write_all(store: &dyn Store, writes: Vec<Write>) -> Result<(), StoreError> {
+    let transaction = Transaction {
+        conditions: Vec::new(),
+        writes,
+    };
+    match store.commit(transaction).await {
+        Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+        Err(CommitError::Store(error)) => Err(error),
+    }
 }
 
 async fn assignments(store: &dyn Store) -> Result<BTreeMap<String, BTreeSet<String>>, StoreError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::telemetry::PipelineEvent;
 use crate::telemetry::status::{TaskStatus, TaskSummary};
@@ -12,7 +13,7 @@ use crate::telemetry::status::{TaskStatus, TaskSummary};
 pub const LEASE: Duration = Duration::from_secs(10);
 
 /// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Duty {
     /// Places pipelines, and serves the API.
@@ -22,7 +23,7 @@ pub enum Duty {
 }
 
 /// Who a worker is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Identity {
     /// Its id, unique in the fleet.
     pub id: String,
@@ -57,7 +58,7 @@ impl Identity {
 }
 
 /// What a worker tells.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// Who it is.
     pub identity: Identity,
@@ -81,6 +82,19 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a worker that has nothing to tell yet.
+    pub fn of(identity: Identity) -> Report {
+        Report {
+            identity,
+            draining: false,
+            stuck: None,
+            files: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            details: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
     /// Whether pipelines may be placed on it.
     pub fn takes(&self) -> bool {
         !self.draining && self.stuck.is_none() && self.identity.duties.contains(&Duty::Worker)

@@ -1,5 +1,7 @@
 //! Moves the offsets of groups, once their members have left.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::config::Foundation;
@@ -21,8 +23,8 @@ pub(super) struct Seeker {
 
 impl Seeker {
     /// Carries out the seeks that are ordered; one whose group has members waits for the next round.
-    pub(super) async fn see_to(&self, pipelines: &[Registered]) -> Result<(), StoreError> {
-        for pipeline in pipelines {
+    pub(super) async fn see_to(&self, pipelines: &BTreeMap<String, Registered>) -> Result<(), StoreError> {
+        for pipeline in pipelines.values() {
             if let Some(order) = &pipeline.seek
                 && let Some((failed, detail)) = self.carry_out(pipeline, order).await?
             {

@@ -3,17 +3,20 @@
 
 mod change;
 mod difference;
+mod followed;
 mod shelf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 pub use change::{Author, Outcome, Precondition, Refusal, Verb, delete, put, restart, seek, set_state, skip, sought};
 pub use difference::{Difference, difference};
+pub use followed::Followed;
 pub use shelf::{ChangeError, Made, Registry};
 
 /// A pipeline that is registered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Registered {
     /// Its name, unique in the fleet.
     pub name: String,
@@ -42,7 +45,7 @@ pub struct Registered {
 }
 
 /// Where reading is to go on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeekOrder {
     /// `earliest`, `latest`, an RFC 3339 time, or an offset.
     pub to: String,
@@ -55,7 +58,7 @@ pub struct SeekOrder {
 }
 
 /// Records to be passed over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SkipOrder {
     /// The topic.
     pub topic: String,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::{Author, Changed, Outcome, Refusal, Registered};
 use crate::control::audit::{self, Audited};
-use crate::store::{CommitError, Condition, Entry, Order, Store, StoreError, Transaction, Write};
+use crate::store::{CommitError, Condition, Entry, Order, Revision, Store, StoreError, Transaction, Write};
 
 /// So many changes of a pipeline are kept.
 const KEPT_CHANGES: u64 = 200;
@@ -86,6 +87,11 @@ impl Registry {
     /// The store is away.
     pub async fn all(&self) -> Result<Vec<Registered>, StoreError> {
         self.store.all("pipelines/").await?.iter().map(read).collect()
+    }
+
+    /// Tells of each change of a pipeline.
+    pub fn watch(&self) -> watch::Receiver<Revision> {
+        self.store.watch("pipelines")
     }
 
     /// A pipeline's changes, newest first, from before revision `before` on, and whether there are more.

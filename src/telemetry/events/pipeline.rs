@@ -1,7 +1,7 @@
 //! What happens to a pipeline as a whole.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
@@ -53,9 +53,15 @@ impl PipelineTelemetry {
         }
     }
 
-    /// The pipeline could not go on by itself, and is started anew.
-    pub fn pipeline_restarts(&self) {
+    /// The pipeline could not go on by itself, for a reason that was said, and is started anew.
+    pub fn pipeline_restarts(&self, wait: Duration) {
         self.state.restarts.one();
+        self.state.set_phase(Phase::Waiting);
+        warn!(
+            pipeline = self.name(),
+            wait_seconds = wait.as_secs(),
+            "pipeline is started anew"
+        );
     }
 
     /// The pipeline has ended.

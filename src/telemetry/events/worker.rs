@@ -28,14 +28,14 @@ impl WorkerTelemetry {
         }
     }
 
-    /// The fleet's store does not answer.
-    pub fn store_away(self, reason: &str) {
+    /// The control plane, or its store, does not answer.
+    pub fn unheard(self, reason: &str) {
         warn!("{reason}; what runs goes on, and changes wait");
     }
 
-    /// The fleet's store answers.
-    pub fn store_back(self) {
-        info!("the store answers");
+    /// The fleet hears this worker.
+    pub fn joined(self) {
+        info!("the fleet hears this worker");
     }
 
     /// Pipelines from files changed.

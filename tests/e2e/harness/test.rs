@@ -137,6 +137,11 @@ impl Test {
         worker
     }
 
+    /// The same, and it may have to wait before it is ready.
+    pub fn member_not_ready(&self, setting: &Setting) -> Rc<Worker> {
+        self.start(setting, None)
+    }
+
     fn start(&self, setting: &Setting, pipeline: Option<&Pipeline>) -> Rc<Worker> {
         let mut workers = self.workers.borrow_mut();
         let name = (workers.len() + 1).to_string();

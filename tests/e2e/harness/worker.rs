@@ -132,8 +132,13 @@ impl Worker {
     pub fn await_ready(&self) {
         wait::until(&format!("worker {} to be ready", self.name), || {
             self.assert_runs();
-            get(&self.address, "/readyz").filter(|(status, _)| *status == 200)
+            self.is_ready().then_some(())
         });
+    }
+
+    /// Whether `/readyz` says that it is ready.
+    pub fn is_ready(&self) -> bool {
+        get(&self.address, "/readyz").is_some_and(|(status, _)| status == 200)
     }
 
     /// Whether `/healthz` says that it is well.
