@@ -18,8 +18,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use jiff::Timestamp;
@@ -87,6 +87,10 @@ struct Document;
 
 /// All routes, answered from these parts.
 pub fn router(parts: Parts) -> Router {
+    router_within(parts, ANSWER_WITHIN)
+}
+
+fn router_within(parts: Parts, answer_within: Duration) -> Router {
     let readiness = parts.readiness.clone();
     let app = App(Arc::new(parts));
     let (routes, document) = described();
@@ -106,7 +110,7 @@ pub fn router(parts: Parts) -> Router {
             )
         })
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(in_time))
+        .layer(from_fn_with_state(answer_within, in_time))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::new(
                 Kind::Internal,
@@ -123,7 +127,7 @@ pub fn router_without_control(readiness: Readiness, control: &str) -> Router {
     let elsewhere = Problem::new(Kind::NoControlRole, detail);
     ops::routes(readiness)
         .fallback(move || std::future::ready(elsewhere.clone()))
-        .layer(from_fn(in_time))
+        .layer(from_fn_with_state(ANSWER_WITHIN, in_time))
 }
 
 /// The OpenAPI document, from the routes' own types.
@@ -148,10 +152,10 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
     (routes, document)
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
+async fn in_time(State(within): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(Kind::TooSlow, "no answer within 30 s").into_response(),
+        Err(_) => Problem::new(Kind::TooSlow, format!("no answer within {} s", within.as_secs_f64())).into_response(),
     }
 }
 

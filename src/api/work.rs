@@ -57,7 +57,7 @@ async fn report(
 #[into_params(parameter_in = Query)]
 struct Leaving {
     /// The report's.
-    incarnation: u64,
+    incarnation: i64,
 }
 
 /// Takes a worker off that ends. Workers do this themselves.
@@ -101,8 +101,12 @@ async fn work(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     allow(&caller, Role::Worker, &id)?;
+    if asked.wait > MAX_WAIT {
+        let detail = format!("found a wait of {} s, expected at most {MAX_WAIT}", asked.wait);
+        return Err(Problem::new(Kind::InvalidRequest, detail).at("wait"));
+    }
     let known = headers.get(header::IF_NONE_MATCH);
-    let until = Instant::now() + Duration::from_secs(asked.wait.min(MAX_WAIT));
+    let until = Instant::now() + Duration::from_secs(asked.wait);
     let mut changes = app.fleet.desk().changes();
     loop {
         let work = app.fleet.desk().work(&id).await?;

@@ -435,8 +435,8 @@ fn three_workers_on_etcd_go_on_without_their_leader_and_without_their_store(test
     three_workers(test, Kind::Etcd);
 }
 
-/// Long enough that every lease in the store is over.
-const STORE_AWAY: Duration = Duration::from_secs(15);
+/// Three times as long as every lease in the store lasts.
+const STORE_AWAY: Duration = Duration::from_secs(30);
 
 fn three_workers(test: &Test, kind: Kind) {
     let (source, out) = (test.topic("in", 6), test.topic("out", 6));

@@ -13,6 +13,7 @@ mod order;
 mod outage;
 mod poison;
 mod reading;
+mod readme;
 mod results;
 mod rights;
 mod roles;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let suites = [
         smoke::tests(),
         order::tests(),
+        readme::tests(),
         results::tests(),
         reading::tests(),
         edge::tests(),

@@ -92,7 +92,7 @@ impl Desk {
     ///
     /// # Errors
     /// The store is away.
-    pub async fn dismiss(&self, worker: &str, incarnation: u64) -> Result<(), StoreError> {
+    pub async fn dismiss(&self, worker: &str, incarnation: i64) -> Result<(), StoreError> {
         let key = lease_key(worker);
         let Some(entry) = self.store.get(&key).await? else {
             return Ok(());
@@ -192,7 +192,7 @@ fn lease_key(worker: &str) -> String {
     format!("workers/{worker}")
 }
 
-fn incarnation_of(entry: &Entry) -> Option<u64> {
+fn incarnation_of(entry: &Entry) -> Option<i64> {
     let report: Option<Report> = serde_json::from_slice(&entry.value).ok();
     report.map(|report| report.identity.incarnation)
 }

@@ -124,7 +124,7 @@ struct Asker {
     at: AtomicUsize,
     token: Option<String>,
     worker: String,
-    incarnation: u64,
+    incarnation: i64,
 }
 
 /// What of a problem matters here.

@@ -38,7 +38,7 @@ pub struct Identity {
     /// When it started, in milliseconds since the Unix epoch.
     pub started_ms: i64,
     /// Tells this process from another that claims the same id.
-    pub incarnation: u64,
+    pub incarnation: i64,
 }
 
 impl Identity {
@@ -52,7 +52,7 @@ impl Identity {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address,
             started_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            incarnation: fastrand::u64(..),
+            incarnation: fastrand::i64(..),
         }
     }
 }

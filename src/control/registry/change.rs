@@ -127,6 +127,7 @@ pub fn put(
     }
     let next = Registered {
         document,
+        state_added: false,
         ..next(existing, author)
     };
     Ok(written(next, Verb::Changed, changes, author))
@@ -154,7 +155,12 @@ pub fn set_state(
         false => ("running", Verb::Resumed),
     };
     if let Value::Object(fields) = &mut next.document {
-        fields.insert("state".to_owned(), json!(state));
+        if !paused && existing.state_added {
+            fields.remove("state");
+            next.state_added = false;
+        } else {
+            next.state_added = fields.insert("state".to_owned(), json!(state)).is_none();
+        }
     }
     let changes = difference(&existing.document, &next.document);
     Ok(written(next, verb, changes, author))
@@ -297,6 +303,7 @@ fn created(revision: u64, document: Value, author: &Author) -> Outcome {
         revision,
         restarts: 0,
         document,
+        state_added: false,
         seek: None,
         seek_failed: None,
         skips: Vec::new(),
@@ -424,7 +431,17 @@ mod tests {
         let again = set_state(Some(&paused), true, Precondition::None, &author());
         assert_eq!(again, Ok(Outcome::Same(paused.clone())));
         let (resumed, _) = write(set_state(Some(&paused), false, Precondition::None, &author()));
-        assert_eq!(resumed.unwrap().document["state"], "running");
+        assert_eq!(resumed.unwrap().document, document(), "as it was sent");
+    }
+
+    #[test]
+    fn a_state_that_was_sent_stays_in_the_document() {
+        let mut stated = document();
+        stated["state"] = json!("running");
+        let (stated, _) = write(put(None, 0, stated, Precondition::None, &author()));
+        let (paused, _) = write(set_state(stated.as_ref(), true, Precondition::None, &author()));
+        let (resumed, _) = write(set_state(paused.as_ref(), false, Precondition::None, &author()));
+        assert_eq!(resumed.unwrap().document, stated.unwrap().document);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct Registered {
     pub restarts: u64,
     /// The document, as it was sent.
     pub document: Value,
+    /// A pause put `state` into a document that was sent without one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub state_added: bool,
     /// Where reading is to go on, until that is done; nothing is read meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seek: Option<SeekOrder>,

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Instant;
 
 use tracing::{error, info, warn};
@@ -61,6 +62,16 @@ impl WorkerTelemetry {
     /// Something of the configuration is worth a second look.
     pub fn warned(self, warning: &dyn Display) {
         warn!("{warning}");
+    }
+
+    /// Other files than before stand where the certificate was read, and it is served with them from now on.
+    pub fn certificate_renewed(self, file: &Path) {
+        info!(file = %file.display(), "the certificate was read again");
+    }
+
+    /// Other files than before stand where the certificate was read, and they are no use.
+    pub fn certificate_kept(self, reason: &dyn Display) {
+        warn!("the certificate that was read before is kept: {reason}");
     }
 
     /// The worker can't run.

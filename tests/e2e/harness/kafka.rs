@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -133,6 +134,25 @@ impl Broker {
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{class} {arguments:?} failed: {said}");
         said
+    }
+
+    /// Produces values with Kafka's console producer.
+    pub fn produce_with_its_own_tool(&self, topic: &str, values: impl Iterator<Item = String>) {
+        let mut java = self.java("org.apache.kafka.tools.ConsoleProducer", "128m");
+        java.args(["--bootstrap-server", &self.bootstrap(), "--topic", topic])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = start(java);
+        let mut stdin = child.stdin.take().expect("piped");
+        values.for_each(|value| writeln!(stdin, "{value}").expect("the producer reads"));
+        drop(stdin);
+        let output = child.wait_with_output().expect("a child of ours");
+        assert!(
+            output.status.success(),
+            "the console producer failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// The broker's folder, for files that its configuration names.
