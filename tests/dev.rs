@@ -47,6 +47,56 @@ fn what_the_embedded_broker_lacks_is_said_and_any_client_reaches_it() {
 }
 
 #[test]
+fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() {
+    let mut dev = Dev::start(&["--port", "0", "--partitions", "1"]);
+    let api = between(&dev.wait_for("/metrics"), "http://", "/metrics").to_owned();
+    dev.wait_for("  flights/");
+    let url = format!("http://{api}");
+    let run = |words: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
+        let command = command.args(words.split_whitespace()).args(["--url", &url]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    let works = |words: &str, expected: &str| {
+        let (code, said) = run(words);
+        assert!(code == Some(0) && said.contains(expected), "{words}: {code:?} {said}");
+    };
+    let refused = |words: &str, expected: &str| {
+        let (code, said) = run(words);
+        assert!(code == Some(1) && said.contains(expected), "{words}: {code:?} {said}");
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !run("pipelines status flights").1.contains("flights/0") && Instant::now() < deadline {}
+    works("pipelines list", "flights");
+    works("pipelines show flights", "flights.dead-letter");
+    works("pipelines status flights", "flights/0");
+    works("fleet", "dev");
+    works("events flights", "pipeline starts");
+    works("audit-log", "pipeline.created");
+    works("try flights --at flights/0/0", "200");
+    works("pipelines pause flights", "");
+    works("pipelines history flights", "paused");
+    works("pipelines resume flights", "");
+    works("pipelines restart flights", "");
+    works("pipelines skip flights flights/0/100000 --reason later", "");
+    works("tokens list", "");
+    works("secrets list", "");
+    refused("secrets delete nothing --yes", "[not_found]");
+    refused(
+        "pipelines seek flights --to earliest --pause",
+        "the embedded broker can't move a group's offsets",
+    );
+    refused(
+        "pipelines delete flights --with-offsets --yes",
+        "the embedded broker can't delete a group",
+    );
+    works("pipelines delete flights --yes", "");
+    assert!(dev.stop().0.success());
+}
+
+#[test]
 fn lines_of_stdin_are_fed_and_every_one_is_accounted_for() {
     let mut dev = Dev::start(&["--port", "0", "--topic", "orders", "--input", "-", "--partitions", "1"]);
     let mut stdin = dev.child.stdin.take().unwrap();

@@ -93,7 +93,9 @@ async fn seek(
     Name(name): Name,
     Sent(request): Sent<SeekRequest>,
 ) -> Result<Response, Problem> {
+    allow(&caller, Role::Operator, &name)?;
     seek_to(&request.to).map_err(|reason| Problem::new(Kind::InvalidRequest, reason).at("to"))?;
+    refuse_embedded(&app, &name, "move a group's offsets").await?;
     if let Some(wrong) = request.partitions.iter().find(|partition| **partition < 0) {
         let detail = format!("found the partition {wrong}, expected 0 or more");
         return Err(Problem::new(Kind::InvalidRequest, detail).at("partitions"));
@@ -252,6 +254,22 @@ async fn settings(app: &App, name: &str) -> Result<PipelineSettings, Problem> {
         .foundation()
         .pipeline(&pipeline.document.to_string(), &secrets);
     Ok(built.map_err(|problems| Problem::of_document(&problems))?.settings)
+}
+
+/// What the embedded broker of `fnbridge dev` lacks is refused by name, and before anything is changed.
+pub(super) async fn refuse_embedded(app: &App, name: &str, what: &str) -> Result<(), Problem> {
+    let Some(pipeline) = app.fleet.registry().get(name).await? else {
+        return Ok(());
+    };
+    let (cluster, _) = registry::belongs_to(&pipeline.document);
+    let settings = app.fleet.foundation().worker().clusters.get(&cluster);
+    match settings.is_some_and(|settings| settings.embedded) {
+        true => Err(Problem::new(
+            Kind::NotSupportedHere,
+            format!("the embedded broker can't {what}; a Kafka can: fnbridge dev --broker HOST:PORT"),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Tells whether a pipeline's function can be reached, by connecting: nothing is sent.

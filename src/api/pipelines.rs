@@ -6,11 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::asked::{Name, Params, Text, allow, precondition};
+use super::operate::refuse_embedded;
 use super::problem::{Kind, Problem, fields};
 use super::standing::{Fleetwide, summary};
 use super::wire::{Checked, HeldBy, PageQuery, Pipeline, PipelineList, PipelineSummary, ProblemDocument};
@@ -163,11 +166,32 @@ async fn put(
     Ok(answer(&app, &fleetwide, status, pipeline))
 }
 
-/// Deletes a pipeline. Its history and its group's offsets stay.
+/// What becomes of a group's offsets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Offsets {
+    /// They stay: a pipeline of this group goes on where this one ended.
+    #[default]
+    Keep,
+    /// They go, once its members have left the group.
+    Delete,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Deletion {
+    /// What becomes of the group's offsets; `keep` where nothing is said.
+    #[serde(default)]
+    #[param(inline)]
+    offsets: Offsets,
+}
+
+/// Deletes a pipeline. Its history stays, and its group's offsets do unless they are to go.
 #[utoipa::path(delete, path = "/v1/pipelines/{name}", tag = "pipelines",
     params(
         ("name" = String, Path, example = "orders"),
         ("If-Match" = Option<String>, Header, description = "Delete only this revision."),
+        Deletion,
     ),
     responses(
         (status = 204, description = "Deleted."),
@@ -177,15 +201,20 @@ async fn delete(
     State(app): State<App>,
     caller: Caller,
     Name(name): Name,
+    Params(deletion): Params<Deletion>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     allow(&caller, Role::Editor, &name)?;
+    let with_offsets = deletion.offsets == Offsets::Delete;
+    if with_offsets {
+        refuse_embedded(&app, &name, "delete a group").await?;
+    }
     let precondition = precondition(&headers)?;
     if Fleetwide::look(&app).await?.holder_of(&name).is_some() {
         return Err(Problem::held_by_file(&name));
     }
     let author = author(&caller.name);
-    let decide = |existing: Option<&Registered>, _| registry::delete(existing, precondition, &author);
+    let decide = |existing: Option<&Registered>, _| registry::delete(existing, with_offsets, precondition, &author);
     let made = app.fleet.registry().change(&name, &author, "", decide).await;
     made.map_err(|error| Problem::of_change(&name, error))?;
     Ok(StatusCode::NO_CONTENT)

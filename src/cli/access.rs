@@ -1,16 +1,13 @@
-//! `fnbridge secrets`, `tokens` and `context`.
+//! `fnbridge secrets` and `tokens`.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::output::Output;
 use super::pipelines::confirm;
-use super::remote::contexts::{self, Context, Contexts};
 use super::remote::{Failure, Remote};
 use super::show;
 use crate::api::wire::{CreatedToken, SecretList, TokenList, TokenRequest};
@@ -65,8 +62,8 @@ impl SecretsArgs {
                 remote,
             } => {
                 let value = read(from_file.as_ref())?;
-                let body = Some(json!({ "value": value }));
-                remote.client()?.silent(Method::PUT, &["secrets", name], body).await?;
+                let body = json!({ "value": value });
+                remote.client()?.put(&["secrets", name], &body).await?;
                 eprintln!("secret {name} written");
                 Ok(())
             }
@@ -80,10 +77,7 @@ impl SecretsArgs {
                         "Delete the secret {name}? Pipelines that refer to it can't be started anew."
                     ))?;
                 }
-                remote
-                    .client()?
-                    .silent(Method::DELETE, &["secrets", name], None)
-                    .await?;
+                remote.client()?.delete(&["secrets", name], &[]).await?;
                 eprintln!("secret {name} deleted");
                 Ok(())
             }
@@ -215,7 +209,7 @@ impl TokensArgs {
                 output.print(&found.raw, || show::tokens(&found.value.tokens))
             }
             TokensCommand::Revoke { id, remote } => {
-                remote.client()?.silent(Method::DELETE, &["tokens", id], None).await?;
+                remote.client()?.delete(&["tokens", id], &[]).await?;
                 eprintln!("token {id} revoked");
                 Ok(())
             }
@@ -234,88 +228,4 @@ async fn first(url: &str, name: &str, role: Role, prefix: &str) -> Result<(), Fa
         .map_err(|error| error.to_string())?;
     eprintln!("token {} created; this is the only time that it is shown", created.0.id);
     Output::Table.print(&Value::Null, || format!("{}\n", created.1))
-}
-
-/// Name fleets, and choose between them
-#[derive(Args, Clone, Debug)]
-pub struct ContextArgs {
-    #[command(subcommand)]
-    command: ContextCommand,
-}
-
-#[derive(Subcommand, Clone, Debug)]
-enum ContextCommand {
-    /// List the contexts; * is the current one
-    List,
-    /// Use a context from now on
-    Use {
-        /// Its name
-        name: String,
-    },
-    /// Add a context, or change it
-    Add {
-        /// Its name
-        name: String,
-        /// A worker of the fleet
-        #[arg(long)]
-        url: String,
-        /// A file with a token
-        #[arg(long, value_name = "FILE")]
-        token_file: Option<PathBuf>,
-    },
-    /// Remove a context
-    Remove {
-        /// Its name
-        name: String,
-    },
-}
-
-impl ContextArgs {
-    pub(super) fn run(&self) -> Result<(), Failure> {
-        let mut all = contexts::load()?;
-        match &self.command {
-            ContextCommand::List => return Output::Table.print(&Value::Null, || listed(&all)),
-            ContextCommand::Use { name } => {
-                known(&all, name)?;
-                all.current = Some(name.clone());
-            }
-            ContextCommand::Add { name, url, token_file } => {
-                let context = Context {
-                    url: url.clone(),
-                    token_file: token_file.clone(),
-                };
-                all.contexts.insert(name.clone(), context);
-                all.current.get_or_insert_with(|| name.clone());
-            }
-            ContextCommand::Remove { name } => {
-                known(&all, name)?;
-                all.contexts.remove(name);
-                all.current = all.current.filter(|current| current != name);
-            }
-        }
-        contexts::save(&all)
-    }
-}
-
-fn known(all: &Contexts, name: &str) -> Result<(), Failure> {
-    if all.contexts.contains_key(name) {
-        return Ok(());
-    }
-    let names: Vec<&str> = all.contexts.keys().map(String::as_str).collect();
-    Err(Failure::Said(format!(
-        "found no context named {name:?}; there are: {}",
-        names.join(", ")
-    )))
-}
-
-fn listed(all: &Contexts) -> String {
-    let contexts: &BTreeMap<String, Context> = &all.contexts;
-    if contexts.is_empty() {
-        return "no contexts; `fnbridge context add NAME --url URL` makes one\n".to_owned();
-    }
-    let mark = |name: &String| if all.current.as_ref() == Some(name) { "*" } else { " " };
-    contexts
-        .iter()
-        .map(|(name, context)| format!("{} {name}  {}\n", mark(name), context.url))
-        .collect()
 }

@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod check;
+mod context;
 pub mod dev;
 mod fleet;
 mod output;
@@ -46,7 +47,7 @@ enum Command {
     AuditLog(fleet::AuditLogArgs),
     Secrets(access::SecretsArgs),
     Tokens(access::TokensArgs),
-    Context(access::ContextArgs),
+    Context(context::ContextArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
     Completion(CompletionArgs),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::output::Output;
@@ -66,10 +65,13 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
-    /// Delete a pipeline; its group's offsets and its history stay
+    /// Delete a pipeline; its history stays, and so do its group's offsets unless told otherwise
     Delete {
         #[command(flatten)]
         named: Named,
+        /// Delete the group's offsets, too: a pipeline of this name would read everything anew
+        #[arg(long)]
+        with_offsets: bool,
         /// Do not ask
         #[arg(short, long)]
         yes: bool,
@@ -127,7 +129,11 @@ impl PipelinesArgs {
                 };
                 named.skip(&request).await
             }
-            Command::Delete { named, yes } => named.delete(*yes).await,
+            Command::Delete {
+                named,
+                with_offsets,
+                yes,
+            } => named.delete(*with_offsets, *yes).await,
         }
     }
 }
@@ -240,13 +246,19 @@ impl Named {
         })
     }
 
-    async fn delete(&self, yes: bool) -> Result<(), Failure> {
+    async fn delete(&self, with_offsets: bool, yes: bool) -> Result<(), Failure> {
+        let (offsets, fate) = match with_offsets {
+            false => ("keep", "stay"),
+            true => ("delete", "are deleted, too"),
+        };
         if !yes {
-            confirm(&format!("Delete the pipeline {}? Its group's offsets stay.", self.name))?;
+            confirm(&format!(
+                "Delete the pipeline {}? Its group's offsets {fate}.",
+                self.name
+            ))?;
         }
-        self.client()?
-            .silent(Method::DELETE, &["pipelines", &self.name], None)
-            .await?;
+        let path = ["pipelines", &self.name];
+        self.client()?.delete(&path, &[("offsets", offsets)]).await?;
         self.common
             .output
             .print(&Value::Null, || format!("{} deleted\n", self.name))

@@ -214,6 +214,22 @@ impl Admin {
         self.blocking(move |client| group_members(client, &group)).await
     }
 
+    /// Deletes a group with its offsets; one that is not there is gone already.
+    ///
+    /// # Errors
+    /// [`Kind::GroupInUse`] while it has members; [`Kind::Denied`] with the right that is missing.
+    pub async fn delete_group(&self, group: &str) -> Result<(), KafkaError> {
+        let doing = format!("delete group `{group}`");
+        let needs = || Some(Right::UseGroup(group.to_owned()));
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let answers = (self.inner.client.delete_groups(&[group], &options).await)
+            .map_err(|e| self.explain(KafkaError::from_client(&e, &doing, needs())))?;
+        match answers.into_iter().next() {
+            Some(Ok(_) | Err((_, Code::GroupIdNotFound))) | None => Ok(()),
+            Some(Err((_, code))) => Err(KafkaError::from_code(code, &doing, needs())),
+        }
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Client<Quiet>) -> Result<T, KafkaError> + Send + 'static,

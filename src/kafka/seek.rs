@@ -71,19 +71,17 @@ pub fn seek(seek: &Seek) -> Result<Vec<Sought>, KafkaError> {
         .create()
         .map_err(|error| of(&error, "open a client", group))?;
     let places = places(seek, &consumer)?;
-    if !seek.cluster.embedded {
-        let members = admin::group_members(consumer.client(), group)?;
-        if let Some(first) = members.first() {
-            return Err(KafkaError::new(
-                Kind::GroupInUse,
-                format!(
-                    "group `{group}` has {} members, such as `{}` at {}",
-                    members.len(),
-                    first.client_id,
-                    first.host
-                ),
-            ));
-        }
+    let members = admin::group_members(consumer.client(), group)?;
+    if let Some(first) = members.first() {
+        return Err(KafkaError::new(
+            Kind::GroupInUse,
+            format!(
+                "group `{group}` has {} members, such as `{}` at {}",
+                members.len(),
+                first.client_id,
+                first.host
+            ),
+        ));
     }
     let targets = targets(seek, &consumer, &places)?;
     let before = consumer

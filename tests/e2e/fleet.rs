@@ -176,6 +176,16 @@ fn reading_goes_on_where_an_operator_says_under_keys_of_its_own(test: &Test) {
         ],
     );
     assert!(missing.log.contains("found no partition 7"), "{}", missing.log);
+
+    run(&["pipelines", "delete", &name, "--with-offsets", "--yes"]);
+    wait::until_true("the group to be gone", || {
+        test.client().committed(&group, &source).is_empty()
+    });
+    let gone = |entry: &Value| entry["action"] == "group.deleted" && entry["target"] == json!(group);
+    wait::until_true("it to be in the audit log", || {
+        let log = worker.answer(test.folder(), &["audit-log"]);
+        log["entries"].as_array().unwrap().iter().any(gone)
+    });
 }
 
 fn records_that_an_operator_skips_are_dead_letters_and_the_lane_goes_on(test: &Test) {

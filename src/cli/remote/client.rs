@@ -1,10 +1,11 @@
 //! The API, from outside.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -88,7 +89,8 @@ pub(in crate::cli) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(url: &str, token: Option<String>) -> Result<Client, Failure> {
+    /// A client of the fleet at this URL. `ca`: a file of certificates that its own may chain to.
+    pub(super) fn new(url: &str, token: Option<String>, ca: Option<&Path>) -> Result<Client, Failure> {
         let wrong = |why: String| Failure::Said(format!("found the URL {url:?}: {why}; expected http://HOST:PORT"));
         let parsed: Url = url.parse().map_err(|error| wrong(format!("{error}")))?;
         if !matches!(parsed.scheme(), "http" | "https") {
@@ -96,7 +98,13 @@ impl Client {
         }
         // Another crate of the process may have chosen the provider already; it is the same.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build();
+        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        if let Some(ca) = ca {
+            let wrong = |error: &dyn fmt::Display| Failure::Said(format!("{} can't be used: {error}", ca.display()));
+            let text = std::fs::read(ca).map_err(|error| wrong(&error))?;
+            builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&text).map_err(|error| wrong(&error))?);
+        }
+        let http = builder.build();
         Ok(Client {
             http: http.map_err(|error| Failure::Said(format!("no HTTP client: {error}")))?,
             url: parsed,
@@ -146,17 +154,14 @@ impl Client {
         self.found(request).await
     }
 
-    /// Does something whose answer has no body.
-    pub(in crate::cli) async fn silent(
-        &self,
-        method: Method,
-        path: &[&str],
-        body: Option<Value>,
-    ) -> Result<(), Failure> {
-        let mut request = self.request(method, path)?;
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
+    /// Writes something whose answer has no body.
+    pub(in crate::cli) async fn put(&self, path: &[&str], body: &impl Serialize) -> Result<(), Failure> {
+        let request = self.request(Method::PUT, path)?.json(body);
+        self.answer(request.timeout(TIMEOUT)).await.map(drop)
+    }
+
+    pub(in crate::cli) async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, path)?.query(query);
         self.answer(request.timeout(TIMEOUT)).await.map(drop)
     }
 

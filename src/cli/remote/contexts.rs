@@ -28,6 +28,9 @@ pub(in crate::cli) struct Context {
     /// A file with the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) token_file: Option<PathBuf>,
+    /// A file of certificates (PEM) that the fleet's may chain to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) ca: Option<PathBuf>,
 }
 
 impl Context {
@@ -46,17 +49,18 @@ impl Context {
     }
 }
 
-/// The context of this name, or the current one.
-pub(super) fn find(name: Option<&str>) -> Result<Option<Context>, Failure> {
-    let all = load()?;
-    let Some(name) = name.or(all.current.as_deref()) else {
-        return Ok(None);
-    };
-    match all.contexts.get(name) {
-        Some(context) => Ok(Some(context.clone())),
-        None => Err(Failure::Said(format!(
-            "found no context named {name:?}; `fnbridge context list` shows those there are"
-        ))),
+impl Contexts {
+    /// The context of this name, or the current one.
+    pub(super) fn find(&self, name: Option<&str>) -> Result<Option<&Context>, Failure> {
+        let Some(name) = name.or(self.current.as_deref()) else {
+            return Ok(None);
+        };
+        match self.contexts.get(name) {
+            Some(context) => Ok(Some(context)),
+            None => Err(Failure::Said(format!(
+                "found no context named {name:?}; `fnbridge context list` shows those there are"
+            ))),
+        }
     }
 }
 

@@ -2,6 +2,10 @@
 
 mod client;
 pub(super) mod contexts;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -33,6 +37,10 @@ pub struct Remote {
     )]
     pub token: Option<String>,
 
+    /// A file of certificates (PEM) that the fleet's may chain to, beside the system's
+    #[arg(long, value_name = "FILE", env = "FNBRIDGE_CA", help_heading = "Fleet")]
+    pub ca: Option<PathBuf>,
+
     /// A context other than the current one; `fnbridge context list` shows them
     #[arg(long, value_name = "NAME", env = "FNBRIDGE_CONTEXT", help_heading = "Fleet")]
     pub context: Option<String>,
@@ -41,15 +49,20 @@ pub struct Remote {
 impl Remote {
     /// A client of that fleet. Flags and environment come before the context.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let context = contexts::find(self.context.as_deref())?;
-        let known = context.as_ref();
-        let url = self.url.clone().or_else(|| known.map(|context| context.url.clone()));
-        let token = match (&self.token, known) {
+        self.client_of(&contexts::load()?)
+    }
+
+    fn client_of(&self, contexts: &contexts::Contexts) -> Result<Client, Failure> {
+        let context = contexts.find(self.context.as_deref())?;
+        let url = self.url.as_ref().or(context.map(|context| &context.url));
+        // What a context knows is for its own fleet alone.
+        let own = context.filter(|context| self.url.as_ref().is_none_or(|url| *url == context.url));
+        let token = match (&self.token, own) {
             (Some(token), _) => Some(token.clone()),
-            // A context's token is for its own fleet alone.
-            (None, Some(context)) if self.url.as_ref().is_none_or(|url| *url == context.url) => context.token()?,
-            (None, _) => None,
+            (None, Some(context)) => context.token()?,
+            (None, None) => None,
         };
-        Client::new(url.as_deref().unwrap_or(USUAL), token)
+        let ca = self.ca.as_ref().or(own.and_then(|context| context.ca.as_ref()));
+        Client::new(url.map_or(USUAL, String::as_str), token, ca.map(PathBuf::as_path))
     }
 }

@@ -105,6 +105,7 @@ impl Leader {
             .extend(placed.moved_for_load.iter().map(|name| (name.clone(), now)));
         self.write(&reports, &placed, &current).await?;
         self.seeker.see_to(&pipelines).await?;
+        self.seeker.forget().await?;
         super::lock(&self.decided).unplaced = placed.unplaced;
         Ok(true)
     }

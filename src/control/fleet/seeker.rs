@@ -1,4 +1,4 @@
-//! Moves the offsets of groups, once their members have left.
+//! Moves or deletes the offsets of groups, once their members have left.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::config::Foundation;
 use crate::control::access::Secrets;
-use crate::control::registry::{self, Author, ChangeError, Registered, Registry, SeekOrder};
-use crate::kafka::{Kind, Seek, SeekTo, Topics, seek};
+use crate::control::registry::{self, Author, ChangeError, Forgotten, Registered, Registry, SeekOrder};
+use crate::kafka::{Admin, KafkaError, Kind, Seek, SeekTo, Topics, seek};
 use crate::pipeline::PipelineSettings;
 use crate::store::StoreError;
 
@@ -32,6 +32,35 @@ impl Seeker {
             }
         }
         Ok(())
+    }
+
+    /// Deletes the groups whose offsets are to go; one that has members waits for the next round.
+    pub(super) async fn forget(&self) -> Result<(), StoreError> {
+        for forgotten in self.registry.forgotten().await? {
+            let now = Timestamp::now().as_millisecond();
+            let late = now - forgotten.by.at_ms > LEFT_WITHIN_MS;
+            match self.delete_group(&forgotten).await {
+                Ok(()) => self.registry.forget(&forgotten, now, "").await?,
+                Err(error) if waits(error.kind) && !late => {}
+                Err(error) => {
+                    let detail = format!("its offsets stay: {error}");
+                    self.registry.forget(&forgotten, now, &detail).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_group(&self, forgotten: &Forgotten) -> Result<(), KafkaError> {
+        let cluster = self.foundation.worker().clusters.get(&forgotten.cluster);
+        let unknown = || {
+            let text = format!("cluster `{}` is not configured on this worker", forgotten.cluster);
+            KafkaError::new(Kind::Settings, text)
+        };
+        let cluster = cluster.cloned().ok_or_else(unknown)?;
+        Admin::open(cluster, "fnbridge-forget")?
+            .delete_group(&forgotten.group)
+            .await
     }
 
     /// `None`: it is to be tried again.
@@ -61,7 +90,7 @@ impl Seeker {
                 Some((None, moved.take(50).collect::<Vec<_>>().join(", ")))
             }
             Err(error) => match error.kind {
-                Kind::GroupInUse | Kind::Away | Kind::Passing | Kind::NotMember if !is_late(pipeline) => None,
+                kind if waits(kind) && !is_late(pipeline) => None,
                 _ => Some((Some(error.to_string()), String::new())),
             },
         })
@@ -81,15 +110,17 @@ impl Seeker {
     }
 }
 
+/// Whether it may work after a while.
+fn waits(kind: Kind) -> bool {
+    matches!(kind, Kind::GroupInUse | Kind::Away | Kind::Passing | Kind::NotMember)
+}
+
 fn is_late(pipeline: &Registered) -> bool {
     Timestamp::now().as_millisecond() - pipeline.changed_ms > LEFT_WITHIN_MS
 }
 
 fn ordered(settings: &PipelineSettings, order: &SeekOrder) -> Result<Seek, String> {
     let to = seek_to(&order.to)?;
-    if settings.source.cluster.embedded && matches!(to, SeekTo::Time(_)) {
-        return Err("the embedded broker does not find offsets by time; a Kafka does".to_owned());
-    }
     let topics = match &order.topic {
         Some(topic) => Topics::Named(vec![topic.clone()]),
         None => settings.source.topics.clone(),

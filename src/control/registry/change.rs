@@ -9,7 +9,7 @@ use super::{Changed, Difference, Registered, SeekOrder, SkipOrder, difference};
 const MOST_SKIPS: usize = 100;
 
 /// Who makes a change, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
     /// Who.
     pub name: String,
@@ -50,6 +50,8 @@ pub enum Verb {
     Skipped,
     /// Deleted.
     Deleted,
+    /// Deleted, with its group's offsets.
+    DeletedWithOffsets,
 }
 
 impl Verb {
@@ -65,6 +67,7 @@ impl Verb {
             Verb::Sought => "sought",
             Verb::Skipped => "skipped",
             Verb::Deleted => "deleted",
+            Verb::DeletedWithOffsets => "deleted_with_offsets",
         }
     }
 }
@@ -248,16 +251,24 @@ pub fn skip(existing: Option<&Registered>, order: &SkipOrder, author: &Author) -
     Ok(written(next, Verb::Skipped, Vec::new(), author))
 }
 
-/// Deletes a pipeline. Its group's offsets and its history stay.
+/// Deletes a pipeline. Its history stays, and its group's offsets do unless they are to go, too.
 ///
 /// # Errors
 /// What stands against it.
-pub fn delete(existing: Option<&Registered>, precondition: Precondition, author: &Author) -> Result<Outcome, Refusal> {
+pub fn delete(
+    existing: Option<&Registered>,
+    with_offsets: bool,
+    precondition: Precondition,
+    author: &Author,
+) -> Result<Outcome, Refusal> {
     check(existing, precondition)?;
     let existing = existing.ok_or(Refusal::Missing)?;
     let changed = Changed {
         revision: existing.revision + 1,
-        verb: Verb::Deleted,
+        verb: match with_offsets {
+            false => Verb::Deleted,
+            true => Verb::DeletedWithOffsets,
+        },
         by: author.name.clone(),
         at_ms: author.at_ms,
         changes: Vec::new(),
@@ -281,7 +292,7 @@ fn check(existing: Option<&Registered>, precondition: Precondition) -> Result<()
 }
 
 /// What a pipeline's committed offsets belong to, stated or by default: a cluster and a group.
-pub(super) fn belongs_to(document: &Value) -> (String, String) {
+pub fn belongs_to(document: &Value) -> (String, String) {
     let (name, source) = (&document["name"], &document["source"]);
     let group = match &source["group"] {
         Value::String(stated) => stated.clone(),
@@ -414,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_used_again_goes_on_counting() {
-        let (gone, kept) = write(delete(Some(&registered()), Precondition::At(1), &author()));
+        let (gone, kept) = write(delete(Some(&registered()), false, Precondition::At(1), &author()));
         assert_eq!((gone, kept.revision), (None, 2));
         let (again, _) = write(put(None, kept.revision, document(), Precondition::Absent, &author()));
         assert_eq!(again.map(|n| n.revision), Some(3));
@@ -446,7 +457,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_can_be_neither_changed_nor_deleted() {
-        assert_eq!(delete(None, Precondition::None, &author()), Err(Refusal::Missing));
+        assert_eq!(
+            delete(None, false, Precondition::None, &author()),
+            Err(Refusal::Missing)
+        );
         assert_eq!(
             set_state(None, true, Precondition::None, &author()),
             Err(Refusal::Missing)

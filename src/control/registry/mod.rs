@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-pub use change::{Author, Outcome, Precondition, Refusal, Verb, delete, put, restart, seek, set_state, skip, sought};
+pub use change::{
+    Author, Outcome, Precondition, Refusal, Verb, belongs_to, delete, put, restart, seek, set_state, skip, sought,
+};
 pub use difference::{Difference, difference};
 pub use followed::Followed;
-pub use shelf::{ChangeError, Made, Registry};
+pub use shelf::{ChangeError, Forgotten, Made, Registry};
 
 /// A pipeline that is registered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

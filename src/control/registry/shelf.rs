@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::{Author, Changed, Outcome, Refusal, Registered};
+use super::{Author, Changed, Outcome, Refusal, Registered, Verb};
 use crate::control::audit::{self, Audited};
 use crate::store::{CommitError, Condition, Entry, Order, Revision, Store, StoreError, Transaction, Write};
 
@@ -50,6 +50,17 @@ pub struct Made {
     pub pipeline: Option<Registered>,
     /// What was changed; `None`: nothing differed.
     pub changed: Option<Changed>,
+}
+
+/// A group whose offsets are to go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forgotten {
+    /// Its cluster.
+    pub cluster: String,
+    /// The group.
+    pub group: String,
+    /// Who deleted its pipeline, and when.
+    pub by: Author,
 }
 
 impl Registry {
@@ -168,6 +179,47 @@ impl Registry {
         Err(ChangeError::Store(StoreError::Away(reason)))
     }
 
+    /// The groups whose offsets are to go.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn forgotten(&self) -> Result<Vec<Forgotten>, StoreError> {
+        let entries = self.store.all("forgotten/").await?;
+        let read_one = |entry: &Entry| {
+            let mut parts = entry.key.splitn(3, '/').skip(1).map(str::to_owned);
+            Ok(Forgotten {
+                cluster: parts.next().unwrap_or_default(),
+                group: parts.next().unwrap_or_default(),
+                by: read(entry)?,
+            })
+        };
+        entries.iter().map(read_one).collect()
+    }
+
+    /// What became of a group's offsets, for good.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn forget(&self, forgotten: &Forgotten, at_ms: i64, detail: &str) -> Result<(), StoreError> {
+        let Forgotten { cluster, group, by } = forgotten;
+        let key = format!("forgotten/{cluster}/{group}");
+        let audited = Audited {
+            at_ms,
+            by: by.name.clone(),
+            action: "group.deleted".to_owned(),
+            target: group.clone(),
+            detail: detail.to_owned(),
+        };
+        let transaction = Transaction {
+            conditions: Vec::new(),
+            writes: vec![Write::Delete { key }, audit::write(&audited)],
+        };
+        match self.store.commit(transaction).await {
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(CommitError::Store(error)) => Err(error),
+        }
+    }
+
     async fn last_revision(&self, name: &str) -> Result<u64, StoreError> {
         let (changes, _) = self.history(name, None, 1).await?;
         Ok(changes.first().map_or(0, |changed| changed.revision))
@@ -204,10 +256,19 @@ fn transaction(
             let group = group_key(next);
             conditions.push(Condition::Absent(group.clone()));
             writes.push(Write::put(group, name.to_owned()));
+            // Offsets that were to go are this pipeline's from now on.
+            writes.push(Write::Delete {
+                key: forgotten_key(next),
+            });
         }
-        (Some(existing), None) => writes.push(Write::Delete {
-            key: group_key(existing),
-        }),
+        (Some(existing), None) => {
+            writes.push(Write::Delete {
+                key: group_key(existing),
+            });
+            if changed.verb == Verb::DeletedWithOffsets {
+                writes.push(Write::put(forgotten_key(existing), json(author)));
+            }
+        }
         (Some(_), Some(_)) | (None, None) => {}
     }
     writes.push(match next {
@@ -244,6 +305,11 @@ fn history_key(name: &str, revision: u64) -> String {
 fn group_key(pipeline: &Registered) -> String {
     let (cluster, group) = super::change::belongs_to(&pipeline.document);
     format!("groups/{cluster}/{group}")
+}
+
+fn forgotten_key(pipeline: &Registered) -> String {
+    let (cluster, group) = super::change::belongs_to(&pipeline.document);
+    format!("forgotten/{cluster}/{group}")
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -348,7 +414,7 @@ mod tests {
         };
         assert_eq!(refused, Err(taken));
         let author = author();
-        let decide = |existing: Option<&Registered>, _| delete(existing, Precondition::None, &author);
+        let decide = |existing: Option<&Registered>, _| delete(existing, false, Precondition::None, &author);
         registry.change("orders", &author, "", decide).await.unwrap();
         register(&registry, "other", second, Precondition::Absent)
             .await
@@ -362,7 +428,7 @@ mod tests {
             .await
             .unwrap();
         let author = author();
-        let decide = |existing: Option<&Registered>, _| delete(existing, Precondition::None, &author);
+        let decide = |existing: Option<&Registered>, _| delete(existing, false, Precondition::None, &author);
         registry.change("orders", &author, "", decide).await.unwrap();
         let again = register(&registry, "orders", document("orders", "g"), Precondition::Absent)
             .await
