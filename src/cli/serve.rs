@@ -39,7 +39,7 @@ pub enum ServeError {
 /// A configuration with problems, an address in use, a store or an endpoint that can't be used.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let loaded = config::load(&args.config).map_err(|problems| ServeError::Invalid(problems.to_string()))?;
-    let registrations = files::registrations(&loaded);
+    let (files, following) = files::follow(args.config, &loaded);
     let Loaded { worker, foundation, .. } = loaded;
     init_log(&worker.log);
     let tracing = init_tracing(worker.otlp_endpoint.as_deref(), &worker.id).map_err(ServeError::Failed)?;
@@ -53,7 +53,6 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let shutdown = Shutdown::on_signals().map_err(failed)?;
     let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
     let telemetry = WorkerTelemetry;
-    let (files, following) = files::follow(args.config, registrations);
     let here = Arc::new(Here {
         identity: identity(&worker, address),
         foundation,

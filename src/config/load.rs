@@ -30,6 +30,8 @@ pub struct Loaded {
     pub documents: BTreeMap<String, Value>,
     /// What further documents are held against.
     pub foundation: Foundation,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
 }
 
 /// What a worker's configuration says for pipelines that are registered later.
@@ -128,6 +130,7 @@ pub fn load(file: &FilePath) -> Result<Loaded, Problems> {
                 documents: fleet.documents,
                 worker,
                 foundation,
+                files: fleet.files.into_iter().collect(),
             })
         }
         Some(_) | None => Err(Problems(fleet.problems)),

@@ -22,6 +22,8 @@ use crate::telemetry::PipelineTelemetry;
 
 /// How often the task's picture is published, at most.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
+/// How often it is published where nothing happens: that it is shows that the pipeline is alive.
+const SAME_PICTURE_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a run ended.
 enum Ended {
@@ -108,6 +110,8 @@ struct Run<'a> {
     picture: &'a watch::Sender<Picture>,
     skips: &'a SkipList,
     published: Instant,
+    /// Nothing has happened since it was published.
+    is_same: bool,
     state: PipelineState,
 }
 
@@ -144,6 +148,7 @@ impl<'a> Run<'a> {
             picture,
             skips,
             published: Instant::now(),
+            is_same: false,
             state: PipelineState::Running,
         }
     }
@@ -206,13 +211,21 @@ impl<'a> Run<'a> {
     }
 
     fn next_wakeup(&self) -> Instant {
-        let picture = self.published + PICTURE_EVERY;
+        let picture = self.published + self.picture_after();
         self.task
             .next_wakeup()
             .map_or(picture, |moment| self.clock.instant(moment).min(picture))
     }
 
+    fn picture_after(&self) -> Duration {
+        match self.is_same && self.task.held_bytes() == 0 {
+            true => SAME_PICTURE_EVERY,
+            false => PICTURE_EVERY,
+        }
+    }
+
     fn handle(&mut self, event: Event) {
+        self.is_same &= matches!(event, Event::Tick);
         let now = self.clock.now();
         self.task.handle(event, now, &mut self.dice);
     }
@@ -301,7 +314,7 @@ impl<'a> Run<'a> {
     }
 
     fn publish(&mut self) {
-        if self.published.elapsed() >= PICTURE_EVERY {
+        if self.published.elapsed() >= self.picture_after() {
             self.hands.look_after_outputs();
             self.show();
         }
@@ -309,6 +322,7 @@ impl<'a> Run<'a> {
 
     fn show(&mut self) {
         self.published = Instant::now();
+        self.is_same = true;
         let view = self.task.view();
         self.telemetry.publish(&view, self.clock.moment());
         self.skips.forget_passed(&view);
