@@ -26,6 +26,8 @@ pub mod config;
 
 pub mod store;
 
+pub mod letters;
+
 pub mod control;
 
 pub mod api;

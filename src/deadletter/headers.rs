@@ -22,10 +22,11 @@ pub(super) const RESULT: &str = "fnbridge.result";
 pub(super) const RESPONSE: &str = "fnbridge.response";
 pub(super) const STACK_TRACE: &str = "__connect.errors.exception.stacktrace";
 pub(super) const REDRIVES: &str = "fnbridge.redrives";
+pub(super) const FINGERPRINT: &str = "fnbridge.fingerprint";
 const REASON: &str = "fnbridge.reason";
 
 /// The names that are ours: of the source's headers, none by these is kept.
-const OURS: [&str; 24] = [
+pub(super) const OURS: [&str; 24] = [
     "__connect.errors.topic",
     "__connect.errors.partition",
     "__connect.errors.offset",
@@ -45,7 +46,7 @@ const OURS: [&str; 24] = [
     "fnbridge.attempts",
     "fnbridge.first-failed",
     "fnbridge.last-failed",
-    "fnbridge.fingerprint",
+    FINGERPRINT,
     REDRIVES,
     "fnbridge.sink",
     RESULT,
@@ -122,7 +123,7 @@ fn own(letter: &Letter, settings: &DeadLetterSettings, reason: &str) -> Vec<Head
         header("fnbridge.attempts", facts.attempts.to_string()),
         header("fnbridge.first-failed", time(facts.first_failed_ms)),
         header("fnbridge.last-failed", time(facts.last_failed_ms)),
-        header("fnbridge.fingerprint", group),
+        header(FINGERPRINT, group),
         header(REDRIVES, redrives(&letter.record)),
     ]);
     headers

@@ -5,6 +5,7 @@ mod format;
 mod headers;
 #[cfg(test)]
 mod tests;
+mod told;
 mod topic;
 mod writer;
 
@@ -14,6 +15,7 @@ use crate::kafka::ClusterSettings;
 
 pub use fingerprint::fingerprint;
 pub use format::{DeadLetter, dead_letter};
+pub use told::{Told, source_headers, told};
 pub use topic::{Proof, prove};
 pub use writer::Writer;
 

@@ -71,7 +71,7 @@ pub fn read_record(cluster: &Arc<ClusterSettings>, source: &TopicPartition, offs
     Err(KafkaError::new(Kind::Away, text))
 }
 
-fn record(source: &TopicPartition, message: &BorrowedMessage<'_>) -> Record {
+pub(super) fn record(source: &TopicPartition, message: &BorrowedMessage<'_>) -> Record {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     Record {
         source: source.clone(),

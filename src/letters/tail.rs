@@ -1,0 +1,201 @@
+//! Reading dead-letter topics into the index, as they grow. One client a cluster does it for the whole fleet, as a member of
+//! no group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Index, Letter};
+use crate::delivery::record::{Record, TopicPartition};
+use crate::kafka::{ClusterSettings, KafkaError, LogReader};
+use crate::telemetry::WorkerTelemetry;
+
+/// How often partitions, and what retention has removed of them, are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// After trouble, it goes on from what the index has.
+const GO_ON_AFTER: Duration = Duration::from_secs(2);
+/// How long records are waited for, and how many are taken at once.
+const WAIT: Duration = Duration::from_millis(200);
+const AT_ONCE: usize = 2_000;
+
+/// The topics that are read, each with the pipeline whose it is.
+pub type Tailed = BTreeMap<String, String>;
+
+/// Reads the dead-letter topics of one cluster, for as long as it is kept.
+#[derive(Debug)]
+pub struct Tail {
+    running: JoinHandle<()>,
+}
+
+impl Tail {
+    /// Reads these topics, and those that are told later. Must be called within a Tokio runtime.
+    pub fn start(cluster: Arc<ClusterSettings>, index: Arc<Index>, topics: watch::Receiver<Tailed>) -> Tail {
+        let running = tokio::spawn(async move {
+            let mut topics = topics;
+            let mut said = String::new();
+            loop {
+                let Err(trouble) = follow(&cluster, &index, &mut topics).await;
+                if said != trouble {
+                    WorkerTelemetry.warned(&format_args!(
+                        "dead letters of cluster `{}` are not indexed, and are tried again: {trouble}",
+                        cluster.name
+                    ));
+                }
+                said = trouble;
+                tokio::time::sleep(GO_ON_AFTER).await;
+            }
+        });
+        Tail { running }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+enum Never {}
+
+/// Goes on until something is in the way, and says what.
+async fn follow(
+    cluster: &Arc<ClusterSettings>,
+    index: &Index,
+    topics: &mut watch::Receiver<Tailed>,
+) -> Result<Never, String> {
+    let told = |error: KafkaError| error.to_string();
+    let mut reader = Some(LogReader::open(cluster, "fnbridge-dead-letters").map_err(told)?);
+    let mut positions = index.read_up_to().await.map_err(|error| error.to_string())?;
+    let mut looked: Option<Instant> = None;
+    let mut assigned = BTreeMap::new();
+    loop {
+        let is_due = looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) || topics.has_changed().unwrap_or(false);
+        let wanted = topics.borrow_and_update().clone();
+        let names: Vec<String> = wanted.keys().cloned().collect();
+        let known = positions.clone();
+        let mut taken = reader.take().ok_or("the reader is gone")?;
+        let before = std::mem::take(&mut assigned);
+        // Kafka's client waits on the thread that asks.
+        let round = move || {
+            let places = is_due.then(|| places(&taken, &names, &known)).transpose();
+            let places = places.map_err(told)?;
+            let now = match &places {
+                Some(places) => starts(places),
+                None => before.clone(),
+            };
+            // What is read already goes on where it is.
+            let goes_on = |(place, start)| before.contains_key(place) && known.get(place) == Some(start);
+            if before.len() != now.len() || (places.is_some() && !now.iter().all(goes_on)) {
+                taken.read_from(&now).map_err(told)?;
+            }
+            let records = taken.take(AT_ONCE, WAIT).map_err(told)?;
+            Ok::<_, String>((taken, places, records, now))
+        };
+        let (taken, places, records, now) = tokio::task::spawn_blocking(round)
+            .await
+            .map_err(|error| error.to_string())??;
+        reader = Some(taken);
+        assigned = now;
+        if let Some(places) = places {
+            looked = Some(Instant::now());
+            settle(index, places, &mut positions).await?;
+        }
+        if !records.is_empty() {
+            take_in(index, &records, &wanted, &mut positions).await?;
+        }
+        if wanted.is_empty() {
+            // Nothing is assigned: nothing arrives.
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = topics.changed() => {}
+            }
+        }
+    }
+}
+
+/// A partition of a dead-letter topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    place: TopicPartition,
+    /// Where reading goes on.
+    start: i64,
+    /// The log's first offset.
+    low: i64,
+    /// What the index has is of another log: the topic was made anew.
+    is_anew: bool,
+}
+
+fn places(
+    reader: &LogReader,
+    topics: &[String],
+    known: &BTreeMap<TopicPartition, i64>,
+) -> Result<Vec<Place>, KafkaError> {
+    let mut found = Vec::new();
+    for topic in topics {
+        for place in reader.partitions(topic)? {
+            let (low, high) = reader.watermarks(&place)?;
+            let read = known.get(&place).copied().unwrap_or(low);
+            let is_anew = read > high;
+            found.push(Place {
+                start: if is_anew { low } else { read.max(low) },
+                place,
+                low,
+                is_anew,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn starts(places: &[Place]) -> BTreeMap<TopicPartition, i64> {
+    places.iter().map(|found| (found.place.clone(), found.start)).collect()
+}
+
+/// What is gone from the logs goes from the index.
+async fn settle(
+    index: &Index,
+    places: Vec<Place>,
+    positions: &mut BTreeMap<TopicPartition, i64>,
+) -> Result<(), String> {
+    let there: BTreeSet<&TopicPartition> = places.iter().map(|found| &found.place).collect();
+    let gone: Vec<TopicPartition> = positions
+        .keys()
+        .filter(|place| !there.contains(place))
+        .cloned()
+        .collect();
+    for place in gone {
+        index.forget(&place, None).await.map_err(|error| error.to_string())?;
+        positions.remove(&place);
+    }
+    for found in places {
+        let before = (!found.is_anew).then_some(found.low);
+        if found.is_anew || found.low > 0 {
+            let forgotten = index.forget(&found.place, before).await;
+            forgotten.map_err(|error| error.to_string())?;
+        }
+        positions.insert(found.place, found.start);
+    }
+    Ok(())
+}
+
+async fn take_in(
+    index: &Index,
+    records: &[Record],
+    owners: &Tailed,
+    positions: &mut BTreeMap<TopicPartition, i64>,
+) -> Result<(), String> {
+    let letters: Vec<Letter> = records
+        .iter()
+        .map(|record| Letter::of(record, owners.get(&*record.source.topic).map(String::as_str)))
+        .collect();
+    let mut read = BTreeMap::new();
+    for record in records {
+        read.insert(record.source.clone(), record.offset + 1);
+    }
+    index.add(&letters, &read).await.map_err(|error| error.to_string())?;
+    positions.extend(read);
+    Ok(())
+}
