@@ -10,7 +10,7 @@ use super::asked::{Name, Sent, allow, allow_all};
 use super::problem::{Kind, Problem};
 use super::wire::{CreatedToken, ProblemDocument, Secret, SecretList, SecretRequest, Token, TokenList, TokenRequest};
 use super::{App, now_ms, rfc3339};
-use crate::control::access::{self, Caller, CreateError, Role, SecretError, Tokens};
+use crate::control::access::{self, Caller, CreateError, Role, SecretError, Tokens, referred_secrets};
 
 /// Longer text than this is no secret.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
@@ -93,7 +93,7 @@ async fn secrets(State(app): State<App>, caller: Caller) -> Result<Json<SecretLi
         .map(|secret| Secret {
             used_by: (pipelines
                 .iter()
-                .filter(|pipeline| refers_to(&pipeline.document, &secret.name)))
+                .filter(|pipeline| referred_secrets(&pipeline.document).contains(secret.name.as_str())))
             .map(|pipeline| pipeline.name.clone())
             .collect(),
             name: secret.name,
@@ -164,18 +164,6 @@ fn of_secret(error: SecretError) -> Problem {
     match error {
         SecretError::Store(error) => error.into(),
         SecretError::NoKey | SecretError::OtherKey(_) => Problem::new(Kind::NoSecretsKey, error.to_string()),
-    }
-}
-
-/// Whether a document has `{secret: name}` anywhere.
-fn refers_to(document: &serde_json::Value, name: &str) -> bool {
-    match document {
-        serde_json::Value::Object(fields) => {
-            let itself = fields.len() == 1 && fields.get("secret").is_some_and(|secret| secret == name);
-            itself || fields.values().any(|value| refers_to(value, name))
-        }
-        serde_json::Value::Array(values) => values.iter().any(|value| refers_to(value, name)),
-        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ mod asked;
 mod events;
 mod fleet;
 mod guard;
+mod letters;
 mod operate;
 mod ops;
 mod pipelines;
@@ -144,6 +145,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(fleet::routes())
         .merge(access::routes())
         .merge(work::routes())
+        .merge(letters::routes())
         .split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     if let Some(components) = &mut document.components {

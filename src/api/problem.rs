@@ -99,6 +99,10 @@ kinds! {
         "The embedded broker of `fnbridge dev` has no such function; a Kafka has.";
     NoSecretsKey "no_secrets_key" CONFLICT "No key for secrets is configured"
         "Secrets are encrypted at rest. Set `access.secrets_key` to 32 random bytes, as base64 in a file or an environment variable.";
+    IndexElsewhere "index_elsewhere" MISDIRECTED_REQUEST "Another worker has the index"
+        "Without PostgreSQL, the index of dead letters is kept by the worker that leads. `detail` says where it is.";
+    ClusterAway "cluster_away" SERVICE_UNAVAILABLE "The cluster does not answer"
+        "What stands in Kafka can't be read now; send the request again.";
     TooLarge "too_large" PAYLOAD_TOO_LARGE "The body is too large"
         "A body has at most 1 MiB.";
     TooSlow "too_slow" REQUEST_TIMEOUT "The request took too long"

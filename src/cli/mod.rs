@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod context;
 pub mod dev;
+mod dlq;
 mod fleet;
 mod output;
 mod pipelines;
@@ -45,6 +46,7 @@ enum Command {
     Fleet(fleet::FleetArgs),
     Events(fleet::EventsArgs),
     AuditLog(fleet::AuditLogArgs),
+    Dlq(dlq::DlqArgs),
     Secrets(access::SecretsArgs),
     Tokens(access::TokensArgs),
     Context(context::ContextArgs),
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Fleet(args) => done(on_runtime(args.run())),
         Command::Events(args) => done(on_runtime(args.run())),
         Command::AuditLog(args) => done(on_runtime(args.run())),
+        Command::Dlq(args) => done(on_runtime(args.run())),
         Command::Secrets(args) => done(on_runtime(args.run())),
         Command::Tokens(args) => done(on_runtime(args.run())),
         Command::Context(args) => done(args.run()),

@@ -11,6 +11,7 @@ use crate::api::{self, Server, Tls};
 use crate::config::{self, Loaded, WorkerSettings};
 use crate::control::access::{Secrets, SecretsKey, Tokens};
 use crate::control::fleet::{Duty, Fleet, Here, Identity, Member, Remote, Standing};
+use crate::control::letters::Letters;
 use crate::control::{Supervisor, files};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store, StoreError};
@@ -96,7 +97,8 @@ async fn join(worker: &WorkerSettings, here: Arc<Here>) -> Result<Joined, ServeE
     let Some(control) = &worker.control else {
         let store = open_store(worker).await?;
         let secrets = Secrets::new(store.clone(), secrets_key(worker)?);
-        let fleet = Fleet::lead(here.clone(), store.clone(), secrets.clone());
+        let letters = Letters::beside(&worker.store.0, here.foundation.base()).map_err(failed)?;
+        let fleet = Fleet::lead(here.clone(), store.clone(), secrets.clone(), letters);
         let member = fleet.join();
         let routes = api::router(api::Parts {
             fleet: fleet.clone(),

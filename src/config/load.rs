@@ -67,6 +67,11 @@ impl Foundation {
         &self.worker
     }
 
+    /// The folder that files named in documents are relative to.
+    pub fn base(&self) -> &FilePath {
+        &self.base
+    }
+
     /// Checks a text that holds one pipeline, as YAML or JSON; it may refer to these secrets.
     ///
     /// # Errors

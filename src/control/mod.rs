@@ -5,6 +5,7 @@ pub mod audit;
 pub mod files;
 pub mod fleet;
 mod keeper;
+pub mod letters;
 pub mod registry;
 mod supervisor;
 

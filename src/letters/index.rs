@@ -39,14 +39,20 @@ const TABLES: [&str; 7] = [
     "CREATE TABLE fnbridge_letters_version (version BIGINT NOT NULL)",
 ];
 
-/// The index does not answer, or can't be used.
+/// Why the index did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the index of dead letters can't be used: {0}")]
-pub struct IndexError(String);
+pub enum IndexError {
+    /// Its database is away, or can't be used.
+    #[error("the index of dead letters can't be used: {0}")]
+    Unusable(String),
+    /// A part of a list was asked for that is none.
+    #[error("found {0:?}, expected the last page's `next`")]
+    NoCursor(String),
+}
 
 impl From<sqlx::Error> for IndexError {
     fn from(error: sqlx::Error) -> IndexError {
-        IndexError(error.to_string())
+        IndexError::Unusable(error.to_string())
     }
 }
 
@@ -431,5 +437,5 @@ fn cursor(text: &str) -> Result<(i64, TopicPartition, i64), IndexError> {
         let (place, offset) = super::place_of(id)?;
         Some((at.parse().ok()?, place, offset))
     };
-    read().ok_or_else(|| IndexError(format!("found {text:?} where the last part's `next` was expected")))
+    read().ok_or_else(|| IndexError::NoCursor(text.to_owned()))
 }

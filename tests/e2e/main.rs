@@ -8,6 +8,7 @@ mod edge;
 mod fleet;
 mod flights;
 mod harness;
+mod letters;
 mod mistakes;
 mod order;
 mod outage;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         outage::tests(),
         crash::tests(),
         fleet::tests(),
+        letters::tests(),
         rights::tests(),
         roles::tests(),
         mistakes::tests(),

@@ -27,6 +27,7 @@ use crate::config::{Foundation, WorkerSettings};
 use crate::control::Supervisor;
 use crate::control::access::Secrets;
 use crate::control::fleet::{Duty, Fleet, Here, Identity};
+use crate::control::letters::Letters;
 
 const SOON: Duration = Duration::from_millis(200);
 const MIB: usize = 1 << 20;
@@ -44,7 +45,12 @@ async fn api(answer_within: Duration) -> Router {
         files: watch::channel(Vec::new()).1,
     };
     let parts = Parts {
-        fleet: Fleet::lead(Arc::new(here), store, secrets.clone()),
+        fleet: Fleet::lead(
+            Arc::new(here),
+            store,
+            secrets.clone(),
+            Letters::beside("sqlite::memory:", std::path::Path::new("")).unwrap(),
+        ),
         secrets,
         tokens: None,
         readiness: Arc::new(|| Ok(())),

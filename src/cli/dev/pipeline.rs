@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,12 +16,14 @@ use crate::config::{Foundation, WorkerSettings};
 use crate::control::Supervisor;
 use crate::control::access::Secrets;
 use crate::control::fleet::{Duty, Fleet, Here, Identity, Member};
+use crate::control::letters::Letters;
 use crate::control::registry::{self, Author, Precondition, Registered};
 use crate::kafka::ClusterSettings;
 use crate::pipeline::{Picture, PipelineState};
 use crate::store;
 
 const WORKER: &str = "dev";
+const STORE: &str = "sqlite::memory:";
 /// The name by which pipelines find the broker, without naming it.
 const CLUSTER: &str = "default";
 
@@ -55,7 +57,7 @@ impl Running {
         let document = document(plan, url);
         let registration = foundation.pipeline(&document.to_string(), &BTreeMap::new());
         let registration = registration.map_err(|problems| told(&problems, url))?;
-        let store = store::open("sqlite::memory:").map_err(|error| error.to_string())?;
+        let store = store::open(STORE).map_err(|error| error.to_string())?;
         let supervisor = Supervisor::start().map_err(|error| format!("no threads to run the pipeline on: {error}"))?;
         let supervisor = Arc::new(supervisor);
         let secrets = Secrets::new(store.clone(), None);
@@ -70,7 +72,8 @@ impl Running {
             supervisor: supervisor.clone(),
             files: watch::channel(Vec::new()).1,
         });
-        let fleet = Fleet::lead(here, store, secrets.clone());
+        let letters = Letters::beside(STORE, Path::new("")).map_err(|error| error.to_string())?;
+        let fleet = Fleet::lead(here, store, secrets.clone(), letters);
         let author = Author {
             name: "fnbridge dev".to_owned(),
             at_ms: jiff::Timestamp::now().as_millisecond(),

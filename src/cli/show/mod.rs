@@ -1,6 +1,7 @@
 //! What people see of the API's answers: each is a function from an answer to a text.
 
 mod fleet;
+mod letters;
 mod pipelines;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use crate::api::wire::Phase;
 use crate::control::registry::Difference;
 
 pub(super) use fleet::{audit_log, event, secrets, tokens, workers};
+pub(super) use letters::{groups, letter, letters};
 pub(super) use pipelines::{history, list, pipeline, status, tried};
 
 /// A table without lines.

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api::wire::{
-    Audited, Change, History, LastError, LimitUse, PartitionStatus, Pipeline, PipelineEvent, PipelineStatus,
-    PipelineSummary, Secret, SinkStatus, TaskStatus, TaskSummary, Token, Worker,
+    Audited, Change, DeadLetter, History, LastError, LetterGroup, LimitUse, PartitionStatus, Pipeline, PipelineEvent,
+    PipelineStatus, PipelineSummary, Secret, SinkStatus, TaskStatus, TaskSummary, Token, Worker,
 };
 
 fn now() -> Timestamp {
@@ -199,4 +199,59 @@ fn events_audit_log_secrets_and_tokens_are_lines() {
         list(&[]),
     ];
     assert_snapshot!(plain(&all.join("\n")));
+}
+
+fn dead_letter(offset: u32, status: Option<u16>, reason: &str) -> DeadLetter {
+    answer(json!({
+        "id": format!("orders-enrich.dead-letter/3/{offset}"), "pipeline": "orders-enrich", "source": format!("orders/3/{}", 40 + offset),
+        "stage": if status.is_some() { "function" } else { "convert" }, "status": status, "reason": reason,
+        "fingerprint": "0123456789abcdef", "at": "2026-03-02T02:51:00Z", "first_failed": "2026-03-02T02:50:00Z", "attempts": 5,
+        "redrives": offset, "foreign": false, "bytes": 1234,
+    }))
+}
+
+#[test]
+fn dead_letters() {
+    let long = "the function answered 500 Internal Server Error: Traceback (most recent call last): File \"app.py\", line 7, in handle";
+    let some = [
+        dead_letter(0, Some(500), long),
+        dead_letter(1, None, "the value is not JSON"),
+    ];
+    assert_snapshot!(plain(&letters(&some, now())));
+    assert_eq!(letters(&[], now()), "no dead letters\n");
+}
+
+#[test]
+fn groups_of_dead_letters() {
+    let group = |count: u64, histogram: [u64; 6], sample: DeadLetter| LetterGroup {
+        fingerprint: sample.fingerprint.clone(),
+        count,
+        first: "2026-03-01T02:51:00Z".to_owned(),
+        last: sample.at.clone(),
+        histogram: histogram.to_vec(),
+        sample,
+    };
+    let some = [
+        group(
+            4100,
+            [0, 0, 1, 99, 2000, 2000],
+            dead_letter(0, Some(500), "the function answered 500"),
+        ),
+        group(3, [1, 0, 0, 1, 0, 1], dead_letter(1, None, "the value is not JSON")),
+    ];
+    assert_snapshot!(plain(&groups(&some, now())));
+}
+
+#[test]
+fn a_dead_letter_in_full() {
+    let mut document = json!(dead_letter(1, Some(422), "unknown customer 17"));
+    let more = json!({
+        "timestamp": "2026-03-02T02:00:00.000Z", "key": "k1", "value": {"amount": 7, "customer": 17},
+        "headers": [{"name": "traceparent", "value": "00-1-2-01"}, {"name": "empty"}], "response": "{\"error\":\"unknown customer 17\"}",
+    });
+    document
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    assert_snapshot!(plain(&letter(&answer(document))));
 }

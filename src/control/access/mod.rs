@@ -6,7 +6,7 @@ mod tokens;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use secrets::{Secret, SecretError, Secrets, SecretsKey};
+pub use secrets::{Secret, SecretError, Secrets, SecretsKey, referred_secrets};
 pub use tokens::{CreateError, Token, Tokens, TooShort};
 
 /// What a token's bearer may do. A viewer, an operator, an editor and an admin may also do what those before it may.

@@ -1,6 +1,6 @@
 //! Secrets: written, referred to, never read back; encrypted where they are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::tokens::{audited, commit};
 use crate::store::{Store, StoreError, Write};
@@ -198,9 +199,35 @@ impl Secrets {
     }
 }
 
+/// The names in `{secret: name}`, wherever in a document they stand.
+pub fn referred_secrets(document: &Value) -> BTreeSet<&str> {
+    match document {
+        Value::Object(fields) => {
+            let itself = fields.get("secret").and_then(Value::as_str);
+            itself
+                .into_iter()
+                .chain(fields.values().flat_map(referred_secrets))
+                .collect()
+        }
+        Value::Array(items) => items.iter().flat_map(referred_secrets).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => BTreeSet::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn secrets_that_a_document_refers_to_are_found_wherever_they_stand() {
+        let document = json!({
+            "function": {"url": "http://f", "auth": {"type": "bearer", "token": {"secret": "a"}}},
+            "sinks": [{"http": {"headers": {"x": {"secret": "b"}, "y": "c"}}}],
+        });
+        assert_eq!(referred_secrets(&document), BTreeSet::from(["a", "b"]));
+    }
 
     const BY: (&str, i64) = ("ann", 7);
 

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
 use super::plane::{Plane, Unheard, Work};
 use super::report::{Identity, LEASE, Report};
-use crate::control::access::Secrets;
+use crate::control::access::{Secrets, referred_secrets};
 use crate::control::registry::{Followed, Registered};
 use crate::store::{CommitError, Condition, Entry, Revision, Store, StoreError, Transaction, Write};
 
@@ -122,10 +121,9 @@ impl Desk {
     }
 
     async fn secrets_of(&self, pipelines: &[Registered]) -> Result<BTreeMap<String, String>, StoreError> {
-        let mut names = BTreeSet::new();
-        pipelines
-            .iter()
-            .for_each(|pipeline| referred_to(&pipeline.document, &mut names));
+        let names: BTreeSet<&str> = (pipelines.iter())
+            .flat_map(|pipeline| referred_secrets(&pipeline.document))
+            .collect();
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -214,18 +212,6 @@ fn not_a_twin(entry: &Entry, identity: &Identity) -> Result<(), Unheard> {
     )))
 }
 
-/// The names in `{secret: name}`, wherever in a document they stand.
-fn referred_to<'a>(document: &'a Value, names: &mut BTreeSet<&'a str>) {
-    match document {
-        Value::Object(fields) => {
-            names.extend(fields.get("secret").and_then(Value::as_str));
-            fields.values().for_each(|value| referred_to(value, names));
-        }
-        Value::Array(items) => items.iter().for_each(|item| referred_to(item, names)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
 fn now_ms() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -235,8 +221,6 @@ fn now_ms() -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::control::fleet::Duty;
     use crate::control::registry::Registry;
@@ -273,16 +257,5 @@ mod tests {
         );
         desk.dismiss("a", first.identity.incarnation).await.unwrap();
         desk.take(&second).await.unwrap();
-    }
-
-    #[test]
-    fn secrets_that_a_document_refers_to_are_found_wherever_they_stand() {
-        let document = json!({
-            "function": {"url": "http://f", "auth": {"type": "bearer", "token": {"secret": "a"}}},
-            "sinks": [{"http": {"headers": {"x": {"secret": "b"}, "secret": {"env": "C"}}}}],
-        });
-        let mut names = BTreeSet::new();
-        referred_to(&document, &mut names);
-        assert_eq!(names, BTreeSet::from(["a", "b"]));
     }
 }

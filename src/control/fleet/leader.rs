@@ -12,6 +12,7 @@ use super::placement::{Candidate, Demand, Placed, Placement, place};
 use super::report::{LEASE, Report};
 use super::seeker::Seeker;
 use crate::control::access::Secrets;
+use crate::control::letters::{Letters, Tails};
 use crate::control::registry::{Registered, Registry};
 use crate::store::{CommitError, Condition, Revision, Store, StoreError, Transaction, Write};
 use crate::telemetry::WorkerTelemetry;
@@ -36,6 +37,8 @@ pub(super) struct Leader {
     partitions: BTreeMap<String, u32>,
     moved: BTreeMap<String, Instant>,
     seeker: Seeker,
+    here: Arc<Here>,
+    tails: Tails,
 }
 
 /// What the leader decided last, on this worker.
@@ -47,7 +50,8 @@ pub(super) struct Decided {
 
 impl Leader {
     pub(super) fn new(
-        here: &Here,
+        here: &Arc<Here>,
+        letters: &Letters,
         store: Arc<dyn Store>,
         desk: Desk,
         secrets: Secrets,
@@ -60,6 +64,8 @@ impl Leader {
                 foundation: here.foundation.clone(),
                 secrets,
             },
+            tails: Tails::new(letters, here.foundation.clone()),
+            here: here.clone(),
             store,
             desk,
             decided,
@@ -74,6 +80,9 @@ impl Leader {
         let mut workers = self.store.watch("members");
         loop {
             let leads = self.round().await.is_ok_and(|leads| leads);
+            if !leads {
+                self.tails.stop();
+            }
             if std::mem::replace(&mut super::lock(&self.decided).leads, leads) != leads {
                 WorkerTelemetry.leads(leads);
             }
@@ -107,7 +116,17 @@ impl Leader {
         self.seeker.see_to(&pipelines).await?;
         self.seeker.forget().await?;
         super::lock(&self.decided).unplaced = placed.unplaced;
+        self.follow_letters(&pipelines);
         Ok(true)
+    }
+
+    fn follow_letters(&mut self, pipelines: &BTreeMap<String, Registered>) {
+        let files = self.here.files.borrow().clone();
+        let from_files = files.iter().map(|file| (file.settings.name.as_str(), &file.document));
+        let stored = pipelines
+            .iter()
+            .map(|(name, pipeline)| (name.as_str(), &pipeline.document));
+        self.tails.follow(stored.chain(from_files));
     }
 
     async fn hold_lease(&mut self) -> Result<bool, StoreError> {

@@ -22,8 +22,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::access::Secrets;
+use super::letters::{Letters, dead_letter_topic};
 use super::registry::{Followed, Registry};
 use crate::config::{Foundation, Registration};
+use crate::kafka::ClusterSettings;
+use crate::letters::Index;
 use crate::store::{CommitError, Store, StoreError, Transaction, Write};
 use crate::telemetry::{PipelineEvent, status};
 use desk::AtDesk;
@@ -51,23 +54,32 @@ pub struct Fleet {
     registry: Registry,
     secrets: Secrets,
     desk: Desk,
+    letters: Letters,
     decided: Arc<Mutex<Decided>>,
     leading: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Fleet {
     /// Takes part in leading the fleet whose state is in this store. Must be called within a Tokio runtime.
-    pub fn lead(here: Arc<Here>, store: Arc<dyn Store>, secrets: Secrets) -> Arc<Fleet> {
+    pub fn lead(here: Arc<Here>, store: Arc<dyn Store>, secrets: Secrets, letters: Letters) -> Arc<Fleet> {
         let registry = Registry::new(store.clone());
         let desk = Desk::new(store.clone(), secrets.clone(), Followed::new(registry.clone()));
         let decided: Arc<Mutex<Decided>> = Arc::default();
-        let leader = Leader::new(&here, store.clone(), desk.clone(), secrets.clone(), decided.clone());
+        let leader = Leader::new(
+            &here,
+            &letters,
+            store.clone(),
+            desk.clone(),
+            secrets.clone(),
+            decided.clone(),
+        );
         Arc::new(Fleet {
             here,
             store,
             registry,
             secrets,
             desk,
+            letters,
             decided,
             leading: Mutex::new(Some(tokio::spawn(leader.run()))),
         })
@@ -97,6 +109,40 @@ impl Fleet {
     /// Hears workers, and tells them what to run.
     pub fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// The index of dead letters, where it is this worker's to ask: in a database that all share, or kept fresh here. Else the
+    /// worker that has it, where one leads.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn letters(&self) -> Result<Result<&Index, Option<String>>, StoreError> {
+        if self.letters.is_shared || lock(&self.decided).leads {
+            return Ok(Ok(&self.letters.index));
+        }
+        let leader = self.leader().await?;
+        let reports = reports(&*self.store).await?;
+        let report = reports
+            .into_iter()
+            .find(|report| Some(&report.identity.id) == leader.as_ref());
+        Ok(Err(report.map(|report| report.identity.address)))
+    }
+
+    /// The clusters whose dead letters go to a topic of this name, as far as pipelines of this fleet say.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn clusters_with(&self, topic: &str) -> Result<Vec<Arc<ClusterSettings>>, StoreError> {
+        let stored = self.desk.pipelines().await?;
+        let files = self.here.files.borrow().clone();
+        let from_files = files.iter().map(|file| (&file.settings.name, &file.document));
+        let pipelines = stored.iter().map(|(name, pipeline)| (name, &pipeline.document));
+        let clusters: BTreeSet<String> = (pipelines.chain(from_files))
+            .map(|(name, document)| dead_letter_topic(name, document))
+            .filter_map(|(cluster, own)| (own == topic).then_some(cluster))
+            .collect();
+        let known = &self.foundation().worker().clusters;
+        Ok(clusters.iter().filter_map(|name| known.get(name)).cloned().collect())
     }
 
     /// What documents are held against.

@@ -1,10 +1,16 @@
 //! What goes over the wire, shared by the API and the commands that use it.
 
+mod letters;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
+
+pub use letters::{
+    DeadLetter, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterPage, LetterQuery, ShownLetter,
+};
 
 pub use crate::control::access::Role;
 use crate::control::registry::{Difference, Verb};

@@ -1,0 +1,179 @@
+//! Dead letters, over the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+/// Which letters are wanted; what is not said does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LetterQuery {
+    /// Of this pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// In this dead-letter topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// In this partition of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// At this offset or behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_offset: Option<i64>,
+    /// At this offset or before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_offset: Option<i64>,
+    /// Given up at this RFC 3339 time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Given up before this RFC 3339 time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// With this key, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Of this stage: `convert`, `filter`, `transform`, `function`, `sink` or `operator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// With this status that the function answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Whose reason holds this text, whatever the case of its letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// Which part of a list of letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LetterPage {
+    /// Oldest first; by default, newest first.
+    #[serde(default)]
+    pub oldest_first: bool,
+    /// Only what comes after this: the last page's `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// How many, at most; 100 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetter {
+    /// Where it stands: `<dead-letter topic>/<partition>/<offset>`.
+    pub id: String,
+    /// The pipeline, or another tool's connector, that gave the record up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// The record that was given up: `<topic>/<partition>/<offset>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Where on its way.
+    pub stage: String,
+    /// The status that the function answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why.
+    pub reason: String,
+    /// Groups the same failure.
+    pub fingerprint: String,
+    /// When it was given up.
+    pub at: String,
+    /// When it failed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failed: Option<String>,
+    /// How often it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// How often it was redriven before.
+    pub redrives: u32,
+    /// The sink that refused its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
+    /// Another tool wrote it.
+    pub foreign: bool,
+    /// Bytes of key, value and headers.
+    pub bytes: u64,
+}
+
+/// Dead letters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LetterList {
+    /// In the order that was asked for.
+    pub letters: Vec<DeadLetter>,
+    /// What the next page comes after; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Dead letters that failed in the same way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LetterGroup {
+    /// What they have in common.
+    pub fingerprint: String,
+    /// How many there are.
+    pub count: u64,
+    /// When the first was given up.
+    pub first: String,
+    /// When the last was given up.
+    pub last: String,
+    /// How many there were in each of 24 equal parts of the time from the first letter of all groups to the last.
+    pub histogram: Vec<u64>,
+    /// The last one.
+    pub sample: DeadLetter,
+}
+
+/// Groups, the largest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LetterGroups {
+    /// At most 100.
+    pub groups: Vec<LetterGroup>,
+}
+
+/// A dead letter in full.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ShownLetter {
+    /// What is told of it.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    /// The record's time, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// The record's key: text, or `key_base64` where it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The key's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_base64: Option<String>,
+    /// The record's value: JSON where it is JSON, else text; null for a tombstone.
+    pub value: Value,
+    /// The value's bytes, where it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+    /// The headers that the source record had.
+    pub headers: Vec<LetterHeader>,
+    /// The beginning of what the function answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<String>,
+    /// The result that the sink refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// What had to be left out of the letter, or shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<String>,
+}
+
+/// A header of the source record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LetterHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value, as text as far as it is text; absent where it is null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
