@@ -50,7 +50,7 @@ fn what_the_embedded_broker_lacks_is_said_and_any_client_reaches_it() {
 fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() {
     let mut dev = Dev::start(&["--port", "0", "--partitions", "1"]);
     let api = between(&dev.wait_for("/metrics"), "http://", "/metrics").to_owned();
-    dev.wait_for("  flights/");
+    dev.wait_for("the value is not JSON");
     let url = format!("http://{api}");
     let run = |words: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
@@ -76,6 +76,10 @@ fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() 
     works("events flights", "pipeline starts");
     works("audit-log", "pipeline.created");
     works("try flights --at flights/0/0", "200");
+    works("dlq groups", "the value is not JSON");
+    works("dlq list flights --stage convert", "flights.dead-letter/0/");
+    works("dlq show flights.dead-letter/0/0", "given up");
+    works("try flights --at flights.dead-letter/0/0", "dead letter");
     works("pipelines pause flights", "");
     works("pipelines history flights", "paused");
     works("pipelines resume flights", "");

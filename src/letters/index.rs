@@ -25,7 +25,7 @@ const COLUMNS: &str = "topic, part, off, at_ms, bytes, key_digest, pipeline, sou
                        reason, fingerprint, attempts, first_ms, last_ms, redrives, sink, is_foreign";
 const COLUMN_COUNT: usize = 20;
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "CREATE TABLE fnbridge_letters (topic TEXT NOT NULL, part BIGINT NOT NULL, off BIGINT NOT NULL, at_ms BIGINT NOT NULL, \
      bytes BIGINT NOT NULL, key_digest TEXT, pipeline TEXT NOT NULL, source_topic TEXT, source_part BIGINT, source_off BIGINT, \
      stage TEXT NOT NULL, status BIGINT, reason TEXT NOT NULL, fingerprint TEXT NOT NULL, attempts BIGINT, first_ms BIGINT, \
@@ -34,10 +34,21 @@ const TABLES: [&str; 7] = [
     "CREATE INDEX fnbridge_letters_pipeline ON fnbridge_letters (pipeline, at_ms, topic, part, off)",
     "CREATE INDEX fnbridge_letters_group ON fnbridge_letters (fingerprint, at_ms, topic, part, off)",
     "CREATE INDEX fnbridge_letters_key ON fnbridge_letters (key_digest, at_ms, topic, part, off)",
+    "CREATE TABLE fnbridge_letters_groups (fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, status BIGINT)",
     "CREATE TABLE fnbridge_letters_read (topic TEXT NOT NULL, part BIGINT NOT NULL, next_off BIGINT NOT NULL, \
      PRIMARY KEY (topic, part))",
     "CREATE TABLE fnbridge_letters_version (version BIGINT NOT NULL)",
 ];
+
+const DROPPED: [&str; 4] = [
+    "fnbridge_letters",
+    "fnbridge_letters_groups",
+    "fnbridge_letters_read",
+    "fnbridge_letters_version",
+];
+
+/// A list of so many groups at most is put together from theirs; more of them fill a page soon enough.
+const MERGED_GROUPS: usize = 50;
 
 /// Why the index did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +97,8 @@ pub struct Group {
 #[derive(Debug)]
 pub struct Index {
     pool: AnyPool,
+    /// How a text's column is declared: texts are compared by their bytes, as they are here.
+    text: &'static str,
     made: OnceCell<()>,
 }
 
@@ -124,12 +137,16 @@ impl Index {
         }
         Ok(Index {
             pool: options.connect_lazy_with(AnyConnectOptions::from_str(&whole)?),
+            text: match url.starts_with("postgres") {
+                true => "TEXT COLLATE \"C\"",
+                false => "TEXT",
+            },
             made: OnceCell::new(),
         })
     }
 
     async fn pool(&self) -> Result<&AnyPool, IndexError> {
-        self.made.get_or_try_init(|| make(&self.pool)).await?;
+        self.made.get_or_try_init(|| make(&self.pool, self.text)).await?;
         Ok(&self.pool)
     }
 
@@ -145,6 +162,20 @@ impl Index {
                 statement = bind_letter(statement, letter);
             }
             statement.execute(&mut *open).await?;
+        }
+        let groups: BTreeMap<&str, &Told> = (letters.iter())
+            .map(|letter| (letter.told.fingerprint.as_str(), &letter.told))
+            .collect();
+        for (fingerprint, told) in groups {
+            sqlx::query(
+                "INSERT INTO fnbridge_letters_groups (fingerprint, stage, status) VALUES ($1, $2, $3) \
+                 ON CONFLICT (fingerprint) DO NOTHING",
+            )
+            .bind(fingerprint.to_owned())
+            .bind(told.stage.clone())
+            .bind(told.status.map(i64::from))
+            .execute(&mut *open)
+            .await?;
         }
         for (place, next) in read {
             sqlx::query(
@@ -221,29 +252,90 @@ impl Index {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Listed, IndexError> {
+        let after = after.map(cursor).transpose()?;
+        let mut letters = match self.few_groups(filter).await? {
+            None => {
+                self.first(filter, newest, after.as_ref(), limit.saturating_add(1))
+                    .await?
+            }
+            Some(groups) => {
+                let mut merged = Vec::new();
+                for fingerprint in groups {
+                    let own = Filter {
+                        fingerprint: Some(fingerprint),
+                        stage: None,
+                        status: None,
+                        ..filter.clone()
+                    };
+                    merged.extend(
+                        self.first(&own, newest, after.as_ref(), limit.saturating_add(1))
+                            .await?,
+                    );
+                }
+                merged.sort_by_cached_key(|letter| (letter.at_ms, letter.place.clone(), letter.offset));
+                if newest == Newest::First {
+                    merged.reverse();
+                }
+                merged
+            }
+        };
+        let more = letters.len() > limit;
+        letters.truncate(limit);
+        let next = letters.last().filter(|_| more);
+        let next = next.map(|last| format!("{}/{}", last.at_ms, last.id()));
+        Ok(Listed { letters, next })
+    }
+
+    /// Stage and status are a group's, so that groups tell where letters of a rare one are. `None`: they do not, or there are
+    /// too many.
+    async fn few_groups(&self, filter: &Filter) -> Result<Option<Vec<String>>, IndexError> {
+        if filter.fingerprint.is_some() || (filter.stage.is_none() && filter.status.is_none()) {
+            return Ok(None);
+        }
+        let wanted = Where::of(&Filter {
+            stage: filter.stage.clone(),
+            status: filter.status,
+            ..Filter::default()
+        });
+        let most = MERGED_GROUPS + 1;
+        let statement = format!(
+            "SELECT fingerprint FROM fnbridge_letters_groups{} LIMIT {most}",
+            wanted.text()
+        );
+        let rows = bound(statement, &wanted.binds).fetch_all(self.pool().await?).await?;
+        if rows.len() > MERGED_GROUPS {
+            return Ok(None);
+        }
+        let groups: Result<Vec<String>, sqlx::Error> = rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(Some(groups?))
+    }
+
+    /// The first letters from behind `after` on, at most `most`.
+    async fn first(
+        &self,
+        filter: &Filter,
+        newest: Newest,
+        after: Option<&Cursor>,
+        most: usize,
+    ) -> Result<Vec<Letter>, IndexError> {
         let mut wanted = Where::of(filter);
-        if let Some(after) = after {
-            let (at, place, offset) = cursor(after)?;
+        if let Some((at, place, offset)) = after {
             let numbers = [
-                wanted.bind(Bind::Number(at)),
+                wanted.bind(Bind::Number(*at)),
                 wanted.bind(Bind::Text(place.topic.to_string())),
                 wanted.bind(Bind::Number(i64::from(place.partition))),
-                wanted.bind(Bind::Number(offset)),
+                wanted.bind(Bind::Number(*offset)),
             ];
             let beyond = if newest == Newest::First { "<" } else { ">" };
             wanted.push(format!("(at_ms, topic, part, off) {beyond} ({})", numbers.join(", ")));
         }
         let order = if newest == Newest::First { " DESC" } else { "" };
-        let most = limit.saturating_add(1);
         let statement = format!(
             "SELECT {COLUMNS} FROM fnbridge_letters{} ORDER BY at_ms{order}, topic{order}, part{order}, off{order} LIMIT {most}",
             wanted.text()
         );
         let rows = bound(statement, &wanted.binds).fetch_all(self.pool().await?).await?;
-        let letters: Vec<Letter> = rows.iter().take(limit).map(letter).collect::<Result<_, _>>()?;
-        let next = letters.last().filter(|_| rows.len() > limit);
-        let next = next.map(|last| format!("{}/{}", last.at_ms, last.id()));
-        Ok(Listed { letters, next })
+        Ok(rows.iter().map(letter).collect::<Result<_, _>>()?)
     }
 
     /// Letters by fingerprint, the largest group first; at most `limit` groups, each with its letters over time in `buckets`
@@ -316,7 +408,7 @@ impl Index {
 }
 
 /// The tables of this version; those of another are dropped.
-async fn make(pool: &AnyPool) -> Result<(), IndexError> {
+async fn make(pool: &AnyPool, text: &str) -> Result<(), IndexError> {
     let version = sqlx::query("SELECT version FROM fnbridge_letters_version")
         .fetch_optional(pool)
         .await;
@@ -326,13 +418,14 @@ async fn make(pool: &AnyPool) -> Result<(), IndexError> {
         return Ok(());
     }
     let mut open = pool.begin().await?;
-    for table in ["fnbridge_letters", "fnbridge_letters_read", "fnbridge_letters_version"] {
+    for table in DROPPED {
         sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {table}")))
             .execute(&mut *open)
             .await?;
     }
     for table in TABLES {
-        sqlx::query(table).execute(&mut *open).await?;
+        let table = table.replace(" TEXT", &format!(" {text}"));
+        sqlx::query(AssertSqlSafe(table)).execute(&mut *open).await?;
     }
     sqlx::query("INSERT INTO fnbridge_letters_version (version) VALUES ($1)")
         .bind(VERSION)
@@ -430,8 +523,11 @@ fn place(topic: String, partition: i64) -> TopicPartition {
     }
 }
 
+/// When a letter was given up, and where it stands.
+type Cursor = (i64, TopicPartition, i64);
+
 /// Reads `AT/TOPIC/PARTITION/OFFSET`.
-fn cursor(text: &str) -> Result<(i64, TopicPartition, i64), IndexError> {
+fn cursor(text: &str) -> Result<Cursor, IndexError> {
     let read = || {
         let (at, id) = text.split_once('/')?;
         let (place, offset) = super::place_of(id)?;

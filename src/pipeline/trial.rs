@@ -8,9 +8,10 @@ use hyper::Uri;
 
 use super::PipelineSettings;
 use crate::convert::admit;
+use crate::deadletter::{source_headers, told};
 use crate::delivery::answer::{Answer, Verdict};
 use crate::delivery::event::Admission;
-use crate::delivery::record::{Output, TopicPartition};
+use crate::delivery::record::{Output, Record, TopicPartition};
 use crate::function::Function;
 use crate::http::AnswerPool;
 use crate::kafka::read_record;
@@ -34,7 +35,8 @@ pub struct Trial {
     pub results: Vec<Output>,
 }
 
-/// Reads a record and calls the pipeline's function with it once, or another URL's.
+/// Reads a record and calls the pipeline's function with it once, or another URL's. Of one of the pipeline's dead letters it is
+/// called with the record that was given up, as it was.
 ///
 /// # Errors
 /// A record that is not there; a pipeline without a function; settings that can't work.
@@ -55,6 +57,10 @@ pub async fn try_record(
     let record = read
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
+    let record = match *record.source.topic == *settings.dead_letter.topic {
+        true => given_up(record),
+        false => record,
+    };
     if let Some(formats) = &settings.formats
         && let Admission::Refused { reason, .. } = admit(&record, formats)
     {
@@ -81,6 +87,18 @@ pub async fn try_record(
         meaning,
         results,
     })
+}
+
+/// The record that a dead letter was made of, as far as the letter says which.
+fn given_up(letter: Record) -> Record {
+    let told = told(&letter);
+    let headers = source_headers(&letter).cloned().collect();
+    Record {
+        source: told.source.unwrap_or_else(|| letter.source.clone()),
+        offset: told.offset.unwrap_or(letter.offset),
+        headers,
+        ..letter
+    }
 }
 
 fn meaning(answer: Answer) -> (String, Vec<Output>) {

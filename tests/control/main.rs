@@ -1,4 +1,4 @@
-//! The fleet's store, held to one list of promises on each real server: `./run tests control [FILTER]`.
+//! The fleet's store, held to one list of promises on each real server, and the index of dead letters: `./run tests control [FILTER]`.
 //!
 //! The tests start PostgreSQL and etcd themselves, on free ports, in folders of their own. A server that can't be had fails
 //! the tests that need it.
@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 #[path = "../e2e/harness/children.rs"]
 mod children;
+mod letters;
 mod promises;
 mod servers;
 #[allow(dead_code)]
@@ -31,6 +32,13 @@ fn main() -> ExitCode {
             }
         }
     }
+    trials.push(Trial::test(
+        "letters::answers_are_the_same_from_postgres_as_from_sqlite",
+        || {
+            letters::answers_are_the_same_from_postgres_as_from_sqlite();
+            Ok(())
+        },
+    ));
     let conclusion = libtest_mimic::run(&arguments, trials);
     servers::stop_shared();
     conclusion.exit_code()

@@ -114,6 +114,19 @@ fn three_failures_are_three_groups_and_each_letter_is_found_and_shown(test: &Tes
         ),
         "{shown}"
     );
+    let fixed = Server::echo();
+    let tried = worker.answer(test.folder(), &["try", &name, "--at", &id, "--function", &fixed.url()]);
+    assert_eq!(
+        (&tried["status"], &tried["meaning"]),
+        (&json!(200), &json!("it is accepted, and nothing is delivered")),
+        "{tried}"
+    );
+    let record = &fixed.wait_count(1)[0].records()[0];
+    assert_eq!(
+        (&record["id"], &record["headers"]),
+        (&json!(format!("{source}/1/150")), &json!({"trace": "t"})),
+        "it is called with the record as it was"
+    );
     let missing = Worker::run(
         test.folder(),
         &[

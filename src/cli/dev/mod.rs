@@ -89,7 +89,7 @@ pub async fn run(args: DevArgs) -> Result<(), String> {
         topic: plan.topic.clone(),
         results: plan.results.clone(),
         dead_letters: plan.dead_letters.clone(),
-        metrics: address.map(|address| format!("http://{address}/metrics")),
+        api: address.map(|address| format!("http://{address}")),
     };
     let model = Model::new(
         setup,

@@ -59,8 +59,8 @@ pub(super) struct Setup {
     pub(super) results: String,
     /// The topic that dead letters go to.
     pub(super) dead_letters: String,
-    /// Where metrics are.
-    pub(super) metrics: Option<String>,
+    /// Where API and metrics are.
+    pub(super) api: Option<String>,
 }
 
 /// Whether records are fed.

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::line::Line;
 use super::model::{Feeding, Model, Seen, SeenLetter, Setup};
+use crate::cli::remote::USUAL;
 use crate::delivery::answer::Disposition;
 use crate::delivery::event::PartitionView;
 use crate::kafka::embedded::LIMITS;
@@ -258,13 +259,20 @@ pub(super) fn next_steps(model: &Model) -> Vec<Line> {
         Line::of(BOLD, "TRY"),
         step("send", format!("echo '{record}' | kcat -b {broker} -t {topic}")),
         step("results", format!("kcat -b {broker} -C -t {results} -o -5")),
-        step(
+    ];
+    match &model.setup.api {
+        Some(api) => {
+            let url = match api == USUAL {
+                true => String::new(),
+                false => format!(" --url {api}"),
+            };
+            lines.push(step("letters", format!("fnbridge dlq groups{url}")));
+            lines.push(step("metrics", format!("curl {api}/metrics")));
+        }
+        None => lines.push(step(
             "letters",
             format!("kcat -b {broker} -C -e -t {dead_letters} -f '%h\\n%s\\n\\n'"),
-        ),
-    ];
-    if let Some(metrics) = &model.setup.metrics {
-        lines.push(step("metrics", format!("curl {metrics}")));
+        )),
     }
     if model.setup.sample_function {
         lines.push(step(
@@ -376,7 +384,7 @@ mod tests {
             sample_function: true,
             results: "flights-results".to_owned(),
             dead_letters: "flights.dead-letter".to_owned(),
-            metrics: Some("http://127.0.0.1:8470/metrics".to_owned()),
+            api: Some("http://127.0.0.1:8470".to_owned()),
         };
         Model::new(setup, Feeding::Going)
     }
@@ -447,6 +455,7 @@ mod tests {
             "flights/1/7        function, 5 calls: division by zero",
             "kcat -b 127.0.0.1:9092 -C -t flights-results",
             "kcat -b 127.0.0.1:9092 -t flights",
+            "fnbridge dlq groups\n",
             "curl http://127.0.0.1:8470/metrics",
             "fnbridge dev --url",
         ] {

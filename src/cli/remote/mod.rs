@@ -12,7 +12,7 @@ use clap::Args;
 pub(super) use client::{Client, Failure, Found};
 
 /// Where a worker listens by default.
-const USUAL: &str = "http://127.0.0.1:8470";
+pub(super) const USUAL: &str = "http://127.0.0.1:8470";
 
 /// Which fleet, and how what it answers is printed.
 #[derive(Args, Clone, Debug)]
