@@ -67,8 +67,12 @@ fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() 
         let (code, said) = run(words);
         assert!(code == Some(1) && said.contains(expected), "{words}: {code:?} {said}");
     };
-    let deadline = Instant::now() + PATIENCE;
-    while !run("pipelines status flights").1.contains("flights/0") && Instant::now() < deadline {}
+    let await_said = |words: &str, expected: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        while !run(words).1.contains(expected) && Instant::now() < deadline {}
+        works(words, expected);
+    };
+    await_said("pipelines status flights", "flights/0");
     works("pipelines list", "flights");
     works("pipelines show flights", "flights.dead-letter");
     works("pipelines status flights", "flights/0");
@@ -76,7 +80,7 @@ fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() 
     works("events flights", "pipeline starts");
     works("audit-log", "pipeline.created");
     works("try flights --at flights/0/0", "200");
-    works("dlq groups", "the value is not JSON");
+    await_said("dlq groups", "the value is not JSON");
     works("dlq list flights --stage convert", "flights.dead-letter/0/");
     works("dlq show flights.dead-letter/0/0", "given up");
     works("try flights --at flights.dead-letter/0/0", "dead letter");

@@ -15,6 +15,8 @@ use crate::telemetry::WorkerTelemetry;
 
 /// How often partitions, and what retention has removed of them, are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The same while a topic is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After trouble, it goes on from what the index has.
 const GO_ON_AFTER: Duration = Duration::from_secs(2);
 /// How long records are waited for, and how many are taken at once.
@@ -70,10 +72,16 @@ async fn follow(
     let mut reader = Some(LogReader::open(cluster, "fnbridge-dead-letters").map_err(told)?);
     let mut positions = index.read_up_to().await.map_err(|error| error.to_string())?;
     let mut looked: Option<Instant> = None;
-    let mut assigned = BTreeMap::new();
+    let mut assigned: BTreeMap<TopicPartition, i64> = BTreeMap::new();
     loop {
-        let is_due = looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) || topics.has_changed().unwrap_or(false);
+        let has_changed = topics.has_changed().unwrap_or(false);
         let wanted = topics.borrow_and_update().clone();
+        let is_there = |topic: &String| assigned.keys().any(|place: &TopicPartition| *place.topic == **topic);
+        let pause = match wanted.keys().all(is_there) {
+            true => LOOK_EVERY,
+            false => LOOK_AGAIN,
+        };
+        let is_due = has_changed || looked.is_none_or(|at| at.elapsed() >= pause);
         let names: Vec<String> = wanted.keys().cloned().collect();
         let known = positions.clone();
         let mut taken = reader.take().ok_or("the reader is gone")?;

@@ -183,14 +183,19 @@ impl<'a> Round<'a> {
         (self.has[worker].len(), self.loads[worker].max(0.0).to_bits(), worker)
     }
 
+    /// Counts that are no farther apart than this are even.
+    fn count_slack(&self) -> usize {
+        let total: usize = self.has.iter().map(BTreeSet::len).sum();
+        let mean = total as f64 / self.workers.len() as f64;
+        COUNT_SLACK.max((mean * COUNT_SLACK_SHARE) as usize)
+    }
+
     /// Moves tasks from whoever has most to whoever has least, while they are far apart.
     fn even_counts(&mut self) {
         if self.workers.len() < 2 {
             return;
         }
-        let total: usize = self.has.iter().map(BTreeSet::len).sum();
-        let mean = total as f64 / self.workers.len() as f64;
-        let slack = COUNT_SLACK.max((mean * COUNT_SLACK_SHARE) as usize);
+        let slack = self.count_slack();
         let mut order: BTreeSet<(usize, usize)> = (0..self.workers.len()).map(|at| (self.has[at].len(), at)).collect();
         let mut stuck: BTreeSet<usize> = BTreeSet::new();
         loop {
@@ -240,12 +245,20 @@ impl<'a> Round<'a> {
 
     /// The task whose move leaves both workers closest together, if the hotter of them ends well below where it was.
     fn best_move(&self, from: usize, mean: f64) -> Option<(usize, usize)> {
+        let counts = || self.has.iter().map(BTreeSet::len);
+        let (fewest, most) = (counts().min()?, counts().max()?);
+        let (slack, left) = (self.count_slack(), self.has[from].len() - 1);
+        // What the counts would call back is not given away.
+        let stays_even = |to: &usize| {
+            let gets = self.has[*to].len() + 1;
+            gets <= left + 1 || (gets <= fewest.min(left) + slack && most.max(gets) <= left + slack)
+        };
         let coldest = |demand: usize| {
             let free = self
                 .fitting(demand)
                 .iter()
                 .copied()
-                .filter(|to| !self.on[demand].contains(to));
+                .filter(|to| !self.on[demand].contains(to) && stays_even(to));
             free.min_by(|a, b| self.loads[*a].total_cmp(&self.loads[*b]))
         };
         let movable = self.has[from].iter().copied().filter(|demand| {
