@@ -62,7 +62,7 @@ mod tests {
                 assert_eq!(stage, Stage::Convert);
                 Err(reason)
             }
-            Admission::Filtered => panic!("conversion does not filter"),
+            Admission::Filtered | Admission::Answered(_) => panic!("conversion does neither"),
         }
     }
 

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 
+use super::result::written;
 use super::{DeadLetterSettings, fingerprint};
 use crate::delivery::answer::Stage;
 use crate::delivery::event::{Letter, LetterFacts};
-use crate::delivery::record::{Header, Output, Record};
-use crate::json::{push_named, push_string};
+use crate::delivery::record::{Header, Record};
 
 /// The result that a sink refused is kept up to this size.
 const MAX_RESULT_BYTES: usize = 512 * 1024;
@@ -62,7 +62,7 @@ pub(super) fn is_ours(name: &str) -> bool {
 pub(super) fn headers(letter: &Letter, settings: &DeadLetterSettings) -> (Vec<Header>, Vec<&'static str>) {
     let failure = &letter.facts.failure;
     let mut cut = Vec::new();
-    let result = letter.facts.result.as_ref().map(kept_result);
+    let result = letter.facts.result.as_ref().map(written);
     let result = result.filter(|json| json.len() <= MAX_RESULT_BYTES || dropped(&mut cut, RESULT));
     let reason = beginning(&failure.reason, MAX_REASON_BYTES);
     if reason.len() < failure.reason.len() {
@@ -134,25 +134,6 @@ fn redrives(record: &Record) -> String {
     let carried = record.headers.iter().rev().find(|header| header.name == REDRIVES);
     let count = carried.and_then(|h| std::str::from_utf8(h.value.as_ref()?).ok()?.parse::<u32>().ok());
     count.unwrap_or(0).to_string()
-}
-
-/// The result as it was to be stored, so that exactly this can be stored later: key, value and each header's value are
-/// text where they are UTF-8, else base64 under a name with `_base64`.
-fn kept_result(result: &Output) -> Vec<u8> {
-    let mut out = b"{".to_vec();
-    push_named(&mut out, "key", result.key.as_deref(), None);
-    out.push(b',');
-    push_named(&mut out, "value", result.value.as_deref(), None);
-    out.extend_from_slice(format!(",\"timestamp\":{},\"headers\":[", result.timestamp_ms).as_bytes());
-    for (at, header) in result.headers.iter().enumerate() {
-        out.extend_from_slice(if at == 0 { b"{\"name\":" } else { b",{\"name\":" });
-        push_string(&mut out, &header.name);
-        out.push(b',');
-        push_named(&mut out, "value", header.value.as_deref(), None);
-        out.push(b'}');
-    }
-    out.extend_from_slice(b"]}");
-    out
 }
 
 /// Connect's own names for its stages (`org.apache.kafka.connect.runtime.errors.Stage`), the nearest to ours.

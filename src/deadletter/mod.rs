@@ -1,8 +1,10 @@
 //! Dead letters: the record format, the topic, and writing to it.
 
+mod again;
 mod fingerprint;
 mod format;
 mod headers;
+mod result;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -13,8 +15,10 @@ use std::sync::Arc;
 
 use crate::kafka::ClusterSettings;
 
+pub use again::{given_up, redriven};
 pub use fingerprint::fingerprint;
 pub use format::{DeadLetter, dead_letter};
+pub use result::kept_result;
 pub use told::{Told, source_headers, told};
 pub use topic::{Proof, prove};
 pub use writer::Writer;
@@ -36,6 +40,8 @@ pub struct DeadLetterSettings {
     pub sinks: Vec<String>,
     /// The source's topics, as far as they are known by name: a topic that is created takes after them.
     pub sources: Vec<String>,
+    /// How often a dead letter may be sent through again.
+    pub max_redrives: u32,
     /// False: a broker that answers no admin requests, as the embedded one; nothing is proved, and writing creates the topic.
     pub admin: bool,
 }

@@ -24,6 +24,7 @@ fn settings() -> DeadLetterSettings {
         worker: "w1".into(),
         sinks: vec!["out".into()],
         sources: vec!["orders".into()],
+        max_redrives: 3,
         admin: true,
     }
 }

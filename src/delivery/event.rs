@@ -39,6 +39,8 @@ pub enum Admission {
     Pass,
     /// The filter did not let it pass: settled without a call.
     Filtered,
+    /// What the function made of it is known from before: these results go to the sinks, without a call.
+    Answered(Vec<Output>),
     /// It can't be given to the function: a dead letter of this stage.
     Refused {
         /// Convert, filter or transform.

@@ -86,6 +86,8 @@ pub struct TaskSettings {
     pub guard: GuardSettings,
     /// How long calls on the wire and results on their way have when a partition is taken away.
     pub drain_timeout: Millis,
+    /// A commit is built at most this often while records settle.
+    pub commit_interval: Millis,
     /// False: records go to the sinks as they are.
     pub has_function: bool,
     /// How many sinks there are.

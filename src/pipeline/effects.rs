@@ -7,10 +7,10 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use super::PipelineSettings;
 use super::prepare::{Found, Prepared, open_outputs};
+use super::{PipelineSettings, Redriver};
 use crate::deadletter::Writer;
 use crate::delivery::answer::{Answer, Failure, Receipt};
 use crate::delivery::event::{Call, CallId, Event, Letter, LetterId, Store, StoreId};
@@ -41,6 +41,8 @@ pub(super) struct Hands {
     sinks: Vec<Arc<dyn Sink>>,
     letters: Arc<Writer>,
     calls: HashMap<CallId, AbortHandle>,
+    /// A call takes one: what else of this worker calls the pipeline's function takes of the same.
+    slots: Arc<Semaphore>,
     settings: Arc<PipelineSettings>,
     found: Found,
     telemetry: PipelineTelemetry,
@@ -55,7 +57,7 @@ struct Told {
 }
 
 impl Hands {
-    pub(super) fn new(settings: &Arc<PipelineSettings>, telemetry: &PipelineTelemetry, prepared: Prepared) -> Hands {
+    pub(super) fn new(pipeline: &Redriver, telemetry: &PipelineTelemetry, prepared: Prepared) -> Hands {
         Hands {
             on_the_wire: FuturesUnordered::new(),
             outward: FuturesUnordered::new(),
@@ -64,7 +66,8 @@ impl Hands {
             sinks: prepared.outputs.sinks,
             letters: prepared.outputs.letters,
             calls: HashMap::new(),
-            settings: settings.clone(),
+            slots: pipeline.slots().clone(),
+            settings: pipeline.settings().clone(),
             found: prepared.found,
             telemetry: telemetry.clone(),
             told: Told::default(),
@@ -106,7 +109,10 @@ impl Hands {
         let id = call.id;
         let (abort, registration) = AbortHandle::new_pair();
         self.calls.insert(id, abort);
+        let slots = self.slots.clone();
         let answered = async move {
+            // It is never closed.
+            let _slot = slots.acquire_owned().await;
             let answer = function.call(&call, Some(span.traceparent())).await;
             Done::Answered(id, answer, span)
         };

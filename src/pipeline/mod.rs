@@ -3,6 +3,7 @@
 mod clock;
 mod effects;
 mod prepare;
+mod redrive;
 mod restarts;
 mod run;
 mod settings;
@@ -12,8 +13,6 @@ mod skips;
 mod trial;
 mod turn;
 
-use std::sync::Arc;
-
 use tokio::sync::{mpsc, watch};
 
 use self::skips::SkipList;
@@ -21,6 +20,7 @@ use crate::delivery::event::View;
 use crate::delivery::record::TopicPartition;
 use crate::delivery::skips::SkipRange;
 
+pub use redrive::{Fate, Fated, Redrive, Redriven, Redriver, Told};
 pub use settings::PipelineSettings;
 pub use shards::Shards;
 pub use share::{Claim, share_by_weight};
@@ -30,7 +30,7 @@ pub use trial::{Trial, try_record};
 /// A pipeline that runs on this worker: its task, and the parts that the task is joined with.
 #[derive(Debug)]
 pub struct Pipeline {
-    name: Arc<str>,
+    redriver: Redriver,
     control: mpsc::UnboundedSender<Control>,
     picture: watch::Receiver<Picture>,
     skips: SkipList,
@@ -77,11 +77,11 @@ impl Pipeline {
     pub fn start(settings: PipelineSettings, shards: &Shards) -> Pipeline {
         let (control, commands) = mpsc::unbounded_channel();
         let (publish, picture) = watch::channel(Picture::default());
-        let name: Arc<str> = settings.name.as_str().into();
+        let redriver = Redriver::of(settings);
         let skips = SkipList::default();
-        shards.spawn(run::supervise(settings, commands, publish, skips.clone()));
+        shards.spawn(run::supervise(redriver.clone(), commands, publish, skips.clone()));
         Pipeline {
-            name,
+            redriver,
             control,
             picture,
             skips,
@@ -90,7 +90,12 @@ impl Pipeline {
 
     /// The pipeline's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.redriver.settings().name
+    }
+
+    /// Sends its dead letters through it once more.
+    pub fn redriver(&self) -> &Redriver {
+        &self.redriver
     }
 
     /// What the pipeline looks like now. It changes about twice a second.

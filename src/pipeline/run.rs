@@ -1,6 +1,5 @@
 //! The loop: what happens goes into the task, what it asks for is done.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -12,7 +11,7 @@ use super::prepare::{Prepared, prepare};
 use super::restarts::Restarts;
 use super::skips::{SkipList, skip_event};
 use super::turn::{MOST_DONE, Turn};
-use super::{Control, Picture, PipelineSettings, PipelineState};
+use super::{Control, Picture, PipelineState, Redriver};
 use crate::convert::{Formats, admit};
 use crate::delivery::Task;
 use crate::delivery::event::{Admission, Arrival, Effect, Event, View};
@@ -35,12 +34,12 @@ enum Ended {
 
 /// Runs a pipeline until it is told to close; one whose source can't go on is started anew after a while.
 pub(super) async fn supervise(
-    settings: PipelineSettings,
+    pipeline: Redriver,
     mut commands: mpsc::UnboundedReceiver<Control>,
     picture: watch::Sender<Picture>,
     skips: SkipList,
 ) {
-    let settings = Arc::new(settings);
+    let settings = pipeline.settings();
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
     telemetry.pipeline_started(&settings.revision, &settings.labels);
     let mut told = Told {
@@ -50,12 +49,12 @@ pub(super) async fn supervise(
     let mut restarts = Restarts::default();
     loop {
         let prepared = tokio::select! {
-            prepared = prepare(&settings, &telemetry, &picture) => prepared,
+            prepared = prepare(settings, &telemetry, &picture) => prepared,
             () = told.heed_until_close(&mut commands) => break,
         };
         telemetry.pipeline_joins();
         let began = Instant::now();
-        let run = Run::start(&settings, told, &telemetry, &picture, &skips, prepared);
+        let run = Run::start(&pipeline, told, &telemetry, &picture, &skips, prepared);
         match run.run(&mut commands, &mut told).await {
             Ended::Closed => break,
             Ended::SourceEnded => {}
@@ -117,13 +116,14 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(
-        settings: &Arc<PipelineSettings>,
+        pipeline: &Redriver,
         told: Told,
         telemetry: &'a PipelineTelemetry,
         picture: &'a watch::Sender<Picture>,
         skips: &'a SkipList,
         prepared: Prepared,
     ) -> Run<'a> {
+        let settings = pipeline.settings();
         let mut task = Task::new(settings.task.clone());
         let clock = Clock::start();
         let mut dice = Jitter::default();
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
             dice,
             source,
             events,
-            hands: Hands::new(settings, telemetry, prepared),
+            hands: Hands::new(pipeline, telemetry, prepared),
             formats: settings.formats,
             telemetry,
             picture,

@@ -8,10 +8,10 @@ use hyper::Uri;
 
 use super::PipelineSettings;
 use crate::convert::admit;
-use crate::deadletter::{source_headers, told};
+use crate::deadletter::given_up;
 use crate::delivery::answer::{Answer, Verdict};
 use crate::delivery::event::Admission;
-use crate::delivery::record::{Output, Record, TopicPartition};
+use crate::delivery::record::{Output, TopicPartition};
 use crate::function::Function;
 use crate::http::AnswerPool;
 use crate::kafka::read_record;
@@ -87,18 +87,6 @@ pub async fn try_record(
         meaning,
         results,
     })
-}
-
-/// The record that a dead letter was made of, as far as the letter says which.
-fn given_up(letter: Record) -> Record {
-    let told = told(&letter);
-    let headers = source_headers(&letter).cloned().collect();
-    Record {
-        source: told.source.unwrap_or_else(|| letter.source.clone()),
-        offset: told.offset.unwrap_or(letter.offset),
-        headers,
-        ..letter
-    }
 }
 
 fn meaning(answer: Answer) -> (String, Vec<Output>) {

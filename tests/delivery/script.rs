@@ -43,6 +43,7 @@ pub fn settings() -> TaskSettings {
             refused: 100,
         },
         drain_timeout: Millis(35_000),
+        commit_interval: Millis::secs(1),
         has_function: true,
         sinks: 1,
     }

@@ -19,6 +19,7 @@ use crate::delivery::rate::Rate;
 use crate::delivery::settings::{
     BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
 };
+use crate::delivery::time::Millis;
 use crate::function::{ContractKind, FunctionSettings, Override};
 use crate::http::AddressPolicy;
 use crate::kafka::ClusterSettings;
@@ -27,6 +28,8 @@ use crate::pipeline::PipelineSettings;
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN_AFTER_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_RECORDS: u32 = 100;
+/// A commit is built at most this often while records settle.
+const COMMIT_INTERVAL: Millis = Millis::secs(1);
 /// librdkafka's default for `max.poll.interval.ms`.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -82,6 +85,7 @@ pub(crate) fn pipeline(
             worker: around.worker.to_owned(),
             sinks: names,
             sources: doc.source.topics.clone(),
+            max_redrives: doc.dead_letter.max_redrives,
             admin: !source.cluster.embedded,
         },
         source,
@@ -121,6 +125,7 @@ fn task(doc: &PipelineDoc, drain_timeout: Duration, sinks: usize) -> TaskSetting
             refused: doc.dead_letter.guard.refused,
         },
         drain_timeout: drain_timeout.into(),
+        commit_interval: COMMIT_INTERVAL,
         has_function: doc.function.is_some(),
         sinks,
     }

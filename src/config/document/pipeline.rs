@@ -397,17 +397,26 @@ pub(crate) enum OnExhaustedDoc {
     Block,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DeadLetterDoc {
     /// The topic, on the source's cluster; by default `<name>.dead-letter`.
     #[schemars(length(min = 1))]
     pub(crate) topic: Option<String>,
     /// How often a dead letter may be sent through again.
-    #[schemars(extend("x-fnbridge-acts-on" = []))]
-    pub(crate) max_redrives: Option<u32>,
+    pub(crate) max_redrives: u32,
     /// How many records may be given up in a row before the pipeline waits instead.
     pub(crate) guard: GuardDoc,
+}
+
+impl Default for DeadLetterDoc {
+    fn default() -> DeadLetterDoc {
+        DeadLetterDoc {
+            topic: None,
+            max_redrives: 3,
+            guard: GuardDoc::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -30,7 +30,6 @@ fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
         "source.topic_pattern" => Some(json!("o.*")),
         "source.start" => Some(json!("latest")),
         "function.url" | "sinks[].http.url" => Some(json!("http://127.0.0.1:9/")),
-        "dead_letter.max_redrives" => Some(json!(3)),
         "sinks[].stdout" => Some(json!({})),
         _ => None,
     };

@@ -66,7 +66,6 @@ fn what_this_version_does_not_act_on_is_refused_by_name() {
     let refused = [
         ("filter: value.a > 0", "filter"),
         ("delivery: exactly_once", "delivery"),
-        ("dead_letter: {max_redrives: 3}", "dead_letter.max_redrives"),
     ];
     for (line, field) in refused {
         let problem = with(line);

@@ -1,6 +1,6 @@
 //! Commits: offset and memo as one effect, one in flight, only for partitions that the task holds.
 
-use super::{COMMIT_INTERVAL, Task};
+use super::Task;
 use crate::event::{Assignment, CommitEntry, Effect, Notice};
 use crate::invariants;
 use crate::partition::Partition;
@@ -41,6 +41,7 @@ impl Task {
 
     pub(super) fn committed(&mut self, outcomes: Vec<(Assignment, Result<(), String>)>, now: Moment) {
         self.commit_in_flight = false;
+        let interval = self.settings.commit_interval;
         for (assignment, outcome) in outcomes {
             let Some(partition) = self.partitions.get_mut(&assignment) else {
                 self.notice(Notice::LateDiscarded { what: "commit" });
@@ -63,7 +64,7 @@ impl Task {
                 }
                 Err(reason) => {
                     partition.commit.settled = true;
-                    partition.commit.retry_at = now + COMMIT_INTERVAL;
+                    partition.commit.retry_at = now + interval;
                     if let Some(drain) = &mut partition.drain {
                         drain.commit_failed = true;
                     }
@@ -77,7 +78,7 @@ impl Task {
 }
 
 impl Partition {
-    /// A changed attempt is committed at once, since the next call waits for it; what settled, once a second.
+    /// A changed attempt is committed at once, since the next call waits for it; what settled, once an interval.
     pub(super) fn commit_due(&self) -> Moment {
         let urgent = self.commit.version > self.commit.acked_version || self.drained();
         if urgent {
@@ -102,7 +103,7 @@ impl Partition {
         );
         self.commit.settled = false;
         self.commit.in_flight = Some((self.commit.version, entry.offset));
-        self.commit.not_before = now + COMMIT_INTERVAL;
+        self.commit.not_before = now + settings.commit_interval;
         entry
     }
 }

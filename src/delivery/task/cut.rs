@@ -109,7 +109,7 @@ impl Partition {
                     cut.memo_full = cut.seqs.is_empty();
                     return Taken::NoRoom;
                 }
-                *refusals -= usize::from(*admission != Admission::Filtered);
+                *refusals -= usize::from(matches!(admission, Admission::Refused { .. }));
                 cut.not_admitted.push(seq);
                 return Taken::Yes;
             }

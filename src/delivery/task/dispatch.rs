@@ -174,7 +174,7 @@ impl Task {
         cut
     }
 
-    /// Settles a filtered record, gives up one that can't be converted.
+    /// Settles a filtered record, gives up one that can't be converted, delivers one whose results are known.
     fn pass_over(&mut self, assignment: Assignment, seq: Seq, now: Moment) {
         let Some(partition) = self.partitions.get_mut(&assignment) else {
             return;
@@ -187,6 +187,7 @@ impl Task {
                 self.give_up(assignment, seq, stage, Failure::of(reason), 0, None);
             }
             Some(Admission::Filtered) => self.settle(assignment, seq, Disposition::Filtered),
+            Some(Admission::Answered(results)) => self.deliver(assignment, seq, results),
             Some(Admission::Pass) | None => {}
         }
         self.touch(assignment);

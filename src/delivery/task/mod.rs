@@ -32,14 +32,11 @@ use crate::partition::{Partition, Seq, WaitingPartitions};
 use crate::settings::TaskSettings;
 use crate::share::Share;
 use crate::throttle::Throttle;
-use crate::time::{Dice, Millis, Moment, Now};
+use crate::time::{Dice, Moment, Now};
 use crate::work::WorkId;
 
 use deliver::Sinks;
 use letters::Letters;
-
-/// A commit is built at most this often while records settle.
-const COMMIT_INTERVAL: Millis = Millis::secs(1);
 
 /// One worker's share of one pipeline.
 #[derive(Debug)]

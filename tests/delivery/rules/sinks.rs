@@ -1,12 +1,12 @@
 //! Two budgets: function and sinks are retried apart, each sink apart from the others. Dead letters.
 
 use fnbridge_delivery::answer::{Answer, Receipt, Stage, Verdict};
-use fnbridge_delivery::event::{Event, Notice};
+use fnbridge_delivery::event::{Admission, Arrival, Event, Notice};
 use fnbridge_delivery::record::{Output, SinkId};
 use fnbridge_delivery::settings::Ordering;
 use fnbridge_delivery::time::Millis;
 
-use crate::script::{Script, failure};
+use crate::script::{Script, arrival, failure};
 
 #[test]
 fn a_sink_that_asks_to_be_left_alone_is_left_alone_so_long() {
@@ -202,4 +202,26 @@ fn what_arrives_for_an_old_assignment_is_discarded_and_counted() {
     assert!(script.noticed(|n| matches!(n, Notice::LateDiscarded { .. })) >= 2);
     assert!(script.committed.is_none() && script.task.is_idle());
     assert_eq!(script.task.held_bytes(), 0);
+}
+
+#[test]
+fn results_that_are_known_from_before_are_stored_in_their_place_without_a_call() {
+    let mut script = Script::with(|s| (s.sinks, s.batch.max_records) = (2, 1));
+    let assignment = script.assign(0);
+    let mut arrivals: Vec<Arrival> = (0..3).map(|offset| arrival(0, offset, None)).collect();
+    let known = Output {
+        sink: Some(SinkId(1)),
+        ..Output::pass_through(&arrivals[1].record)
+    };
+    arrivals[1].admission = Admission::Answered(vec![known]);
+    script.arrivals(assignment, arrivals);
+    for offset in [0, 2] {
+        let call = script.call();
+        assert_eq!(call.records[0].offset, offset, "the one between is not called");
+        script.succeed(&call);
+    }
+    assert_eq!(script.stored[1], [0, 1, 2]);
+    assert_eq!(script.stored[0], [0, 2], "it goes to the sink that it names");
+    script.wait(1_000);
+    assert_eq!(script.committed.as_ref().map(|entry| entry.offset), Some(3));
 }

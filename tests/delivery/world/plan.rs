@@ -181,6 +181,7 @@ fn settings(rng: &mut Rng, sinks: usize) -> TaskSettings {
             refused: *rng.pick(&[5, 100]),
         },
         drain_timeout: *rng.pick(&[Millis(1_000), Millis(35_000)]),
+        commit_interval: Millis::secs(1),
         has_function: rng.chance(0.9),
         sinks,
     }
