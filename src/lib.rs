@@ -28,6 +28,8 @@ pub mod store;
 
 pub mod letters;
 
+pub mod redrive;
+
 pub mod control;
 
 pub mod api;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fnbridge::deadletter::Told;
 use fnbridge::delivery::record::TopicPartition;
-use fnbridge::letters::{Filter, Index, Letter, Newest, key_digest};
+use fnbridge::letters::{Filter, Index, Letter, Newest, Standing, Stands, key_digest};
 
 const LETTERS: i64 = 1_000_000;
 const AT_ONCE: i64 = 2_000;
@@ -52,6 +52,13 @@ async fn measure(index: &Index) -> Vec<String> {
     let all = Filter::default;
     let filters = [
         ("all", all()),
+        (
+            "open",
+            Filter {
+                standings: vec![Standing::Open, Standing::Unknown],
+                ..all()
+            },
+        ),
         (
             "of a pipeline",
             Filter {
@@ -180,5 +187,6 @@ fn letter(n: i64) -> Letter {
             sink: None,
             foreign: false,
         },
+        stands: Stands::default(),
     }
 }

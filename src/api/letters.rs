@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::asked::{Name, Params, allow};
 use super::problem::{Kind, Problem};
 use super::wire::{
-    DeadLetter, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterPage, LetterQuery, PageQuery,
+    DeadLetter, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterMark, LetterPage, LetterQuery, PageQuery,
     ProblemDocument, ShownLetter,
 };
 use super::{App, pipelines, rfc3339};
@@ -21,7 +21,7 @@ use crate::control::access::{Caller, Role};
 use crate::deadletter::source_headers;
 use crate::delivery::record::Record;
 use crate::kafka::{ClusterSettings, KafkaError, Kind as KafkaKind, read_record};
-use crate::letters::{Filter, Index, IndexError, Letter, Newest, key_digest, place_of};
+use crate::letters::{Filter, Index, IndexError, Letter, Newest, Standing, key_digest, place_of};
 
 /// Parts of a histogram.
 const BUCKETS: usize = 24;
@@ -114,7 +114,13 @@ async fn show(State(app): State<App>, caller: Caller, Name(id): Name) -> Result<
     for cluster in clusters {
         let (settings, at) = (cluster.clone(), place.clone());
         match read(settings, at, offset).await {
-            Ok(record) => return Ok(Json(shown(&letter, &record))),
+            Ok(record) => {
+                let marked = marked(&app, &letter).await?;
+                return Ok(Json(ShownLetter {
+                    marked,
+                    ..shown(&letter, &record)
+                }));
+            }
             Err(error) => failure = Some(error),
         }
     }
@@ -128,7 +134,26 @@ async fn show(State(app): State<App>, caller: Caller, Name(id): Name) -> Result<
     })
 }
 
-async fn read(
+/// What was done about a letter.
+async fn marked(app: &App, letter: &Letter) -> Result<Option<LetterMark>, Problem> {
+    if letter.stands.standing.is_open() {
+        return Ok(None);
+    }
+    let mark = app.fleet.marks().get(&letter.place, letter.offset).await?;
+    let Some(mark) = mark else { return Ok(None) };
+    let differences = match letter.stands.standing {
+        Standing::Edited => app.fleet.marks().edit(&letter.place, letter.offset).await?,
+        _ => Vec::new(),
+    };
+    Ok(Some(LetterMark {
+        at: rfc3339(mark.at_ms),
+        by: mark.by,
+        why: mark.why,
+        differences,
+    }))
+}
+
+pub(super) async fn read(
     cluster: std::sync::Arc<ClusterSettings>,
     place: crate::delivery::record::TopicPartition,
     offset: i64,
@@ -137,7 +162,7 @@ async fn read(
     read.unwrap_or_else(|error| Err(KafkaError::new(KafkaKind::Other, error.to_string())))
 }
 
-async fn index(app: &App) -> Result<&Index, Problem> {
+pub(super) async fn index(app: &App) -> Result<&Index, Problem> {
     app.fleet.letters().await?.map_err(|leader| match leader {
         Some(address) => Problem::new(
             Kind::IndexElsewhere,
@@ -147,13 +172,15 @@ async fn index(app: &App) -> Result<&Index, Problem> {
     })
 }
 
-fn filter(caller: &Caller, query: LetterQuery) -> Result<Filter, Problem> {
+pub(super) fn filter(caller: &Caller, query: LetterQuery) -> Result<Filter, Problem> {
     if let Some(pipeline) = &query.pipeline {
         allow(caller, Role::Viewer, pipeline)?;
     } else {
         allow(caller, Role::Viewer, &caller.prefix)?;
     }
     Ok(Filter {
+        standings: standings(query.mark.as_deref())?,
+        job: query.redrive,
         prefix: caller.prefix.clone(),
         since_ms: time("since", query.since.as_deref())?,
         until_ms: time("until", query.until.as_deref())?,
@@ -168,6 +195,23 @@ fn filter(caller: &Caller, query: LetterQuery) -> Result<Filter, Problem> {
         reason: query.reason,
         fingerprint: query.fingerprint,
     })
+}
+
+/// `open` where nothing is said: letters that somebody has to see to, among them those of which nobody knows.
+fn standings(marks: Option<&str>) -> Result<Vec<Standing>, Problem> {
+    let marks = match marks {
+        None => return Ok(vec![Standing::Open, Standing::Unknown]),
+        Some("all") => return Ok(Vec::new()),
+        Some(marks) => marks,
+    };
+    let standing = |name: &str| {
+        Standing::of(name.trim()).ok_or_else(|| {
+            let names: Vec<&str> = Standing::ALL.iter().map(|standing| standing.name()).collect();
+            let detail = format!("found {name:?}, expected all, or one or more of {}", names.join(", "));
+            Problem::new(Kind::InvalidRequest, detail).at("mark")
+        })
+    };
+    marks.split(',').map(standing).collect()
 }
 
 fn time(field: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
@@ -199,6 +243,9 @@ fn told(letter: &Letter) -> DeadLetter {
         sink: told.sink.clone(),
         foreign: told.foreign,
         bytes: letter.bytes,
+        mark: letter.stands.standing.name().to_owned(),
+        redrive: letter.stands.job.clone(),
+        outcome: letter.stands.result.clone(),
     }
 }
 
@@ -229,6 +276,7 @@ fn shown(letter: &Letter, record: &Record) -> ShownLetter {
             .collect(),
         response: last("fnbridge.response"),
         result: last("fnbridge.result").map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
+        marked: None,
         truncated: last("fnbridge.truncated"),
     }
 }

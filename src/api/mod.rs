@@ -10,6 +10,7 @@ mod operate;
 mod ops;
 mod pipelines;
 mod problem;
+mod redrives;
 mod serve;
 mod standing;
 pub mod wire;
@@ -146,6 +147,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(access::routes())
         .merge(work::routes())
         .merge(letters::routes())
+        .merge(redrives::routes())
         .split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     if let Some(components) = &mut document.components {

@@ -238,7 +238,7 @@ fn result(output: &Output) -> Value {
 }
 
 /// A pipeline's settings, whether it is from a file or registered.
-async fn settings(app: &App, name: &str) -> Result<PipelineSettings, Problem> {
+pub(super) async fn settings(app: &App, name: &str) -> Result<PipelineSettings, Problem> {
     if let Some(file) = app.fleet.file(name) {
         return Ok(file.settings);
     }

@@ -95,6 +95,10 @@ kinds! {
         "The pipeline's workers are leaving its group, so that its offsets can be moved. `GET …/status` tells when it has ended.";
     CannotTry "cannot_try" CONFLICT "The record can't be tried"
         "It is not, or no longer, in the log, the cluster does not answer, or the pipeline has no function; `detail` says which.";
+    NothingToRedrive "nothing_to_redrive" CONFLICT "No letter would be sent"
+        "No letter was found that may be sent through again; `detail` says why not. A dry run (`dry_run`) lists the reasons.";
+    WrongState "wrong_state" CONFLICT "The redrive can't be told that now"
+        "One that is done or cancelled stays so: ask for another. `GET /v1/redrives/{id}` tells how it stands.";
     NotSupportedHere "not_supported_here" CONFLICT "This cluster can't do it"
         "The embedded broker of `fnbridge dev` has no such function; a Kafka has.";
     NoSecretsKey "no_secrets_key" CONFLICT "No key for secrets is configured"

@@ -8,27 +8,30 @@ use tokio::task::JoinHandle;
 use super::registry::SkipOrder;
 use super::supervisor::Wish;
 use crate::delivery::record::TopicPartition;
-use crate::pipeline::{Picture, Pipeline, Shards};
+use crate::pipeline::{Picture, Pipeline, Redriver, Shards};
 
 /// What keeps one pipeline.
 #[derive(Debug)]
 pub(super) struct Keeper {
     wishes: watch::Sender<Option<Wish>>,
-    picture: Arc<Mutex<Option<watch::Receiver<Picture>>>>,
+    seen: Arc<Mutex<Option<Seen>>>,
     keeping: JoinHandle<()>,
+}
+
+/// What is seen of a pipeline that runs.
+#[derive(Debug)]
+struct Seen {
+    picture: watch::Receiver<Picture>,
+    redriver: Redriver,
 }
 
 impl Keeper {
     /// Begins with a pipeline that is not there.
     pub(super) fn start(shards: &Arc<Shards>) -> Keeper {
         let (wishes, wished) = watch::channel(None);
-        let picture = Arc::default();
-        let keeping = tokio::spawn(keep(wished, shards.clone(), Arc::clone(&picture)));
-        Keeper {
-            wishes,
-            picture,
-            keeping,
-        }
+        let seen = Arc::default();
+        let keeping = tokio::spawn(keep(wished, shards.clone(), Arc::clone(&seen)));
+        Keeper { wishes, seen, keeping }
     }
 
     /// How the pipeline is to be from now on; `None`: not at all.
@@ -47,7 +50,12 @@ impl Keeper {
 
     /// What the pipeline looks like, where it runs.
     pub(super) fn picture(&self) -> Option<Picture> {
-        lock(&self.picture).as_ref().map(|picture| picture.borrow().clone())
+        lock(&self.seen).as_ref().map(|seen| seen.picture.borrow().clone())
+    }
+
+    /// Sends the pipeline's dead letters through it once more, where it runs.
+    pub(super) fn redriver(&self) -> Option<Redriver> {
+        lock(&self.seen).as_ref().map(|seen| seen.redriver.clone())
     }
 
     /// Drains the pipeline, and waits until it has ended.
@@ -58,11 +66,7 @@ impl Keeper {
     }
 }
 
-async fn keep(
-    mut wishes: watch::Receiver<Option<Wish>>,
-    shards: Arc<Shards>,
-    picture: Arc<Mutex<Option<watch::Receiver<Picture>>>>,
-) {
+async fn keep(mut wishes: watch::Receiver<Option<Wish>>, shards: Arc<Shards>, seen: Arc<Mutex<Option<Seen>>>) {
     let mut running: Option<(Pipeline, Wish)> = None;
     loop {
         let wish = wishes.borrow_and_update().clone();
@@ -71,7 +75,10 @@ async fn keep(
             (None, Some(wish)) => {
                 let pipeline = Pipeline::start(wish.settings.clone(), &shards);
                 skip(&pipeline, &wish.skips);
-                *lock(&picture) = Some(pipeline.watch());
+                *lock(&seen) = Some(Seen {
+                    picture: pipeline.watch(),
+                    redriver: pipeline.redriver().clone(),
+                });
                 running = Some((pipeline, wish));
             }
             (Some((pipeline, now)), Some(wish)) if now.run == wish.run => {
@@ -90,7 +97,7 @@ async fn keep(
             }
             (Some((pipeline, _)), Some(_) | None) => {
                 drain(pipeline).await;
-                *lock(&picture) = None;
+                *lock(&seen) = None;
                 continue;
             }
         }

@@ -3,13 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use super::redrives::Marks;
 use super::registry::belongs_to;
 use crate::config::Foundation;
 use crate::letters::{Index, IndexError, Tail, Tailed};
+use crate::store::{Revision, Store, StoreError};
+use crate::telemetry::WorkerTelemetry;
+
+/// After trouble, marks are read anew.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Where a fleet's index of dead letters is.
 #[derive(Clone, Debug)]
@@ -54,15 +62,20 @@ pub fn dead_letter_topic(name: &str, document: &Value) -> (String, String) {
 #[derive(Debug)]
 pub(super) struct Tails {
     index: Arc<Index>,
+    marks: Marks,
     foundation: Foundation,
+    /// While this worker leads: when the store was made, and what tells the index of marks.
+    marking: Option<(i64, JoinHandle<()>)>,
     tails: BTreeMap<String, (watch::Sender<Tailed>, Tail)>,
 }
 
 impl Tails {
-    pub(super) fn new(letters: &Letters, foundation: Foundation) -> Tails {
+    pub(super) fn new(letters: &Letters, store: Arc<dyn Store>, foundation: Foundation) -> Tails {
         Tails {
             index: letters.index.clone(),
+            marks: Marks::new(store),
             foundation,
+            marking: None,
             tails: BTreeMap::new(),
         }
     }
@@ -70,10 +83,32 @@ impl Tails {
     /// Another worker leads.
     pub(super) fn stop(&mut self) {
         self.tails.clear();
+        if let Some((_, marking)) = self.marking.take() {
+            marking.abort();
+        }
     }
 
     /// Reads the dead letters of these pipelines, each a name and a document, from now on.
-    pub(super) fn follow<'a>(&mut self, pipelines: impl Iterator<Item = (&'a str, &'a Value)>) {
+    ///
+    /// # Errors
+    /// The store is away.
+    pub(super) async fn follow<'a>(
+        &mut self,
+        pipelines: impl Iterator<Item = (&'a str, &'a Value)>,
+    ) -> Result<(), StoreError> {
+        let born_ms = match &self.marking {
+            Some((born_ms, _)) => *born_ms,
+            None => {
+                let born_ms = self.marks.born_ms(now_ms()).await?;
+                // An index from beside another store says what was done to letters as that one had it.
+                if let Err(error) = self.index.belongs_to(born_ms).await {
+                    WorkerTelemetry.warned(&format_args!("{error}; it is tried again"));
+                    return Ok(());
+                }
+                let marking = tokio::spawn(mark(self.marks.clone(), self.index.clone()));
+                self.marking.insert((born_ms, marking)).0
+            }
+        };
         let mut wanted: BTreeMap<String, Tailed> = BTreeMap::new();
         for (name, document) in pipelines {
             let (cluster, topic) = dead_letter_topic(name, document);
@@ -89,9 +124,54 @@ impl Tails {
                 });
             } else if let Some(settings) = self.foundation.worker().clusters.get(&cluster) {
                 let (told, heard) = watch::channel(topics);
-                let tail = Tail::start(settings.clone(), self.index.clone(), heard);
+                let tail = Tail::start(settings.clone(), self.index.clone(), heard, born_ms);
                 self.tails.insert(cluster, (told, tail));
             }
         }
+        Ok(())
     }
+}
+
+/// Tells the index what was done about letters: everything that the store has, and from then on what is added.
+async fn mark(marks: Marks, index: Arc<Index>) {
+    let mut changes = marks.changes();
+    let mut said = String::new();
+    loop {
+        let Err(trouble) = mark_on(&marks, &index, &mut changes).await;
+        if said != trouble {
+            WorkerTelemetry.warned(&format_args!(
+                "what was done about dead letters is not shown, and is tried again: {trouble}"
+            ));
+        }
+        said = trouble;
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+async fn mark_on(
+    marks: &Marks,
+    index: &Index,
+    changes: &mut watch::Receiver<Revision>,
+) -> Result<std::convert::Infallible, String> {
+    let mut seen = *changes.borrow_and_update();
+    let mut after = None;
+    loop {
+        let (marked, next) = marks.page(after.as_deref()).await.map_err(|error| error.to_string())?;
+        index.mark(&marked).await.map_err(|error| error.to_string())?;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    loop {
+        let (marked, up_to) = marks.since(seen).await.map_err(|error| error.to_string())?;
+        index.mark(&marked).await.map_err(|error| error.to_string())?;
+        seen = up_to;
+        changes.changed().await.map_err(|error| error.to_string())?;
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -6,6 +6,7 @@ pub mod files;
 pub mod fleet;
 mod keeper;
 pub mod letters;
+pub mod redrives;
 pub mod registry;
 mod supervisor;
 

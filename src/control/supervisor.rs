@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::keeper::Keeper;
 use super::registry::SkipOrder;
-use crate::pipeline::{Picture, PipelineSettings, PipelineState, Shards};
+use crate::pipeline::{Picture, PipelineSettings, PipelineState, Redriver, Shards};
 
 /// A pipeline as it is to be.
 #[derive(Clone, Debug)]
@@ -67,6 +67,11 @@ impl Supervisor {
     /// What a pipeline looks like, where it runs on this worker.
     pub fn picture(&self, name: &str) -> Option<Picture> {
         self.keepers().get(name)?.picture()
+    }
+
+    /// Sends a pipeline's dead letters through it once more, where it runs on this worker.
+    pub fn redriver(&self, name: &str) -> Option<Redriver> {
+        self.keepers().get(name)?.redriver()
     }
 
     /// Whether a pipeline runs here, or is to.

@@ -214,6 +214,15 @@ impl Admin {
         self.blocking(move |client| group_members(client, &group)).await
     }
 
+    /// The groups whose members read a topic now, as far as the cluster tells.
+    ///
+    /// # Errors
+    /// As [`describe_topic`](Self::describe_topic).
+    pub async fn readers(&self, topic: &str) -> Result<Vec<String>, KafkaError> {
+        let topic = topic.to_owned();
+        self.blocking(move |client| readers(client, &topic)).await
+    }
+
     /// Deletes a group with its offsets; one that is not there is gone already.
     ///
     /// # Errors
@@ -316,6 +325,23 @@ pub(crate) fn group_members<C: ClientContext>(client: &Client<C>, group: &str) -
         host: m.client_host().to_owned(),
     };
     Ok(groups.flat_map(|g| g.members().iter().map(member)).collect())
+}
+
+/// The groups whose members are assigned partitions of a topic. Blocks.
+///
+/// An assignment of the consumer protocol holds each topic's name behind its length, in two bytes:
+/// <https://kafka.apache.org/protocol#The_Messages_ConsumerProtocolAssignment>.
+fn readers<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Vec<String>, KafkaError> {
+    let list = client.fetch_group_list(None, PATIENCE);
+    let list = list.map_err(|e| KafkaError::from_client(&e, "see which groups there are", None))?;
+    let length = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let named: Vec<u8> = length.into_iter().chain(topic.bytes()).collect();
+    let reads = |member: &rdkafka::groups::GroupMemberInfo| {
+        let assigned = member.assignment().unwrap_or_default();
+        assigned.windows(named.len()).any(|part| part == named)
+    };
+    let groups = list.groups().iter().filter(|group| group.members().iter().any(reads));
+    Ok(groups.map(|group| group.name().to_owned()).collect())
 }
 
 /// What goes wrong comes back with the answers; nothing is logged beside them.

@@ -1,6 +1,6 @@
 //! Reading logs from given offsets on, as a member of no group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Reads logs. All methods block.
 pub struct LogReader {
     consumer: BaseConsumer,
+    ended: BTreeSet<i32>,
 }
 
 impl LogReader {
@@ -32,10 +33,12 @@ impl LogReader {
             ("group.id", client_id.to_owned()),
             ("client.id", client_id.to_owned()),
             ("enable.auto.commit", "false".to_owned()),
+            ("enable.partition.eof", "true".to_owned()),
         ];
         let consumer = cluster.config(&settings).create();
         Ok(LogReader {
             consumer: consumer.map_err(|error| failed(&error, "open a client", None))?,
+            ended: BTreeSet::new(),
         })
     }
 
@@ -74,7 +77,14 @@ impl LogReader {
             list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset))
                 .map_err(told)?;
         }
+        self.ended.clear();
         self.consumer.assign(&list).map_err(told)
+    }
+
+    /// The partitions, by number, whose logs were read to their ends at some time since [`LogReader::read_from`]. With several
+    /// topics, that does not tell which one's.
+    pub fn ended(&self) -> &BTreeSet<i32> {
+        &self.ended
     }
 
     /// What has arrived, at most so many records; waits for the first of them.
@@ -91,6 +101,9 @@ impl LogReader {
             };
             match self.consumer.poll(patience) {
                 None => break,
+                Some(Err(ClientError::PartitionEOF(partition))) => {
+                    self.ended.insert(partition);
+                }
                 Some(Err(error)) => {
                     let error = failed(&error, "read", None);
                     // The client goes on by itself.

@@ -1,7 +1,12 @@
 //! Which letters are wanted, as a part of a statement.
 
+use serde::{Deserialize, Serialize};
+
+use super::{Letter, Standing};
+
 /// Which letters are wanted; what is not said does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filter {
     /// Of this pipeline.
     pub pipeline: Option<String>,
@@ -29,6 +34,43 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Of this group.
     pub fingerprint: Option<String>,
+    /// That stand in one of these ways; none: however they stand.
+    pub standings: Vec<Standing>,
+    /// That this redrive sent.
+    pub job: Option<String>,
+}
+
+impl Filter {
+    /// Whether a letter is wanted.
+    pub fn wants(&self, letter: &Letter) -> bool {
+        fn is<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
+            wanted.as_ref().is_none_or(|wanted| Some(wanted) == found)
+        }
+        let (told, place) = (&letter.told, &letter.place);
+        let pipeline = told.pipeline.clone().unwrap_or_default();
+        is(&self.pipeline, Some(&pipeline))
+            && pipeline.starts_with(&self.prefix)
+            && (self.topic.as_ref()).is_none_or(|topic| **topic == *place.topic)
+            && is(&self.partition, Some(&place.partition))
+            && self.from_offset.is_none_or(|from| letter.offset >= from)
+            && self.to_offset.is_none_or(|to| letter.offset <= to)
+            && self.since_ms.is_none_or(|since| letter.at_ms >= since)
+            && self.until_ms.is_none_or(|until| letter.at_ms < until)
+            && is(&self.key, letter.key.as_ref())
+            && is(&self.stage, Some(&told.stage))
+            && is(&self.status, told.status.as_ref())
+            && is(&self.fingerprint, Some(&told.fingerprint))
+            && (self.standings.is_empty() || self.standings.contains(&letter.stands.standing))
+            && is(&self.job, letter.stands.job.as_ref())
+            && (self.reason.as_ref()).is_none_or(|text| told.reason.to_lowercase().contains(&text.to_lowercase()))
+    }
+
+    /// Whether only letters that somebody has to see to are wanted, or only others; `None`: both.
+    pub(super) fn open(&self) -> Option<bool> {
+        let (first, others) = self.standings.split_first()?;
+        let same = others.iter().all(|other| other.is_open() == first.is_open());
+        same.then(|| first.is_open())
+    }
 }
 
 /// In which order.
@@ -71,6 +113,8 @@ impl Where {
         all.add("stage = ", text(&filter.stage), "");
         all.add("status = ", number(filter.status.map(i64::from)), "");
         all.add("fingerprint = ", text(&filter.fingerprint), "");
+        all.add("job = ", text(&filter.job), "");
+        all.stand(filter);
         if !filter.prefix.is_empty() {
             all.add("pipeline >= ", Some(Bind::Text(filter.prefix.clone())), "");
             all.add(
@@ -85,6 +129,22 @@ impl Where {
             .map(|text| Bind::Text(containing(&text.to_lowercase())));
         all.add("lower(reason) LIKE ", pattern, " ESCAPE '\\'");
         all
+    }
+
+    fn stand(&mut self, filter: &Filter) {
+        if let Some(is_open) = filter.open() {
+            self.push(format!("is_open = {}", i64::from(is_open)));
+        }
+        let of_kind = |kind: bool| {
+            Standing::ALL
+                .into_iter()
+                .filter(move |standing| standing.is_open() == kind)
+        };
+        let is_all_of_kind = (filter.open()).is_some_and(|kind| of_kind(kind).all(|s| filter.standings.contains(&s)));
+        if !filter.standings.is_empty() && !is_all_of_kind {
+            let names: Vec<String> = filter.standings.iter().map(|s| format!("'{}'", s.name())).collect();
+            self.push(format!("mark IN ({})", names.join(", ")));
+        }
     }
 
     /// A condition, if there is a value for it.

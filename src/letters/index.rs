@@ -1,51 +1,24 @@
-//! The index's tables, in SQLite or PostgreSQL: one row a letter, and how far each topic was read.
+//! The index, in SQLite or PostgreSQL: one row a letter, and how far each topic was read.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::query::Query;
-use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::{AnyPool, AssertSqlSafe, Row};
 use tokio::sync::OnceCell;
 
-use super::Letter;
 use super::filter::{Bind, Filter, Newest, Where};
+use super::rows::{COLUMNS, bind_letter, bound, insertion, letter, place, spans};
+use super::tables::{make, make_anew};
+use super::{Letter, Standing};
 use crate::deadletter::Told;
 use crate::delivery::record::TopicPartition;
 
-/// Tables of another version are made anew: the index is a cache.
-const VERSION: i64 = 1;
 /// Rows in one statement: their values stay within what both databases take in one.
 const ROWS_AT_ONCE: usize = 200;
 const CONNECTIONS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
-
-const COLUMNS: &str = "topic, part, off, at_ms, bytes, key_digest, pipeline, source_topic, source_part, source_off, stage, status, \
-                       reason, fingerprint, attempts, first_ms, last_ms, redrives, sink, is_foreign";
-const COLUMN_COUNT: usize = 20;
-
-const TABLES: [&str; 8] = [
-    "CREATE TABLE fnbridge_letters (topic TEXT NOT NULL, part BIGINT NOT NULL, off BIGINT NOT NULL, at_ms BIGINT NOT NULL, \
-     bytes BIGINT NOT NULL, key_digest TEXT, pipeline TEXT NOT NULL, source_topic TEXT, source_part BIGINT, source_off BIGINT, \
-     stage TEXT NOT NULL, status BIGINT, reason TEXT NOT NULL, fingerprint TEXT NOT NULL, attempts BIGINT, first_ms BIGINT, \
-     last_ms BIGINT, redrives BIGINT NOT NULL, sink TEXT, is_foreign BIGINT NOT NULL, PRIMARY KEY (topic, part, off))",
-    "CREATE INDEX fnbridge_letters_time ON fnbridge_letters (at_ms, topic, part, off)",
-    "CREATE INDEX fnbridge_letters_pipeline ON fnbridge_letters (pipeline, at_ms, topic, part, off)",
-    "CREATE INDEX fnbridge_letters_group ON fnbridge_letters (fingerprint, at_ms, topic, part, off)",
-    "CREATE INDEX fnbridge_letters_key ON fnbridge_letters (key_digest, at_ms, topic, part, off)",
-    "CREATE TABLE fnbridge_letters_groups (fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, status BIGINT)",
-    "CREATE TABLE fnbridge_letters_read (topic TEXT NOT NULL, part BIGINT NOT NULL, next_off BIGINT NOT NULL, \
-     PRIMARY KEY (topic, part))",
-    "CREATE TABLE fnbridge_letters_version (version BIGINT NOT NULL)",
-];
-
-const DROPPED: [&str; 4] = [
-    "fnbridge_letters",
-    "fnbridge_letters_groups",
-    "fnbridge_letters_read",
-    "fnbridge_letters_version",
-];
 
 /// A list of so many groups at most is put together from theirs; more of them fill a page soon enough.
 const MERGED_GROUPS: usize = 50;
@@ -145,9 +118,28 @@ impl Index {
         })
     }
 
-    async fn pool(&self) -> Result<&AnyPool, IndexError> {
+    pub(super) async fn pool(&self) -> Result<&AnyPool, IndexError> {
         self.made.get_or_try_init(|| make(&self.pool, self.text)).await?;
         Ok(&self.pool)
+    }
+
+    /// Says which store keeps what was done about the letters, by the time at which it was made, in milliseconds since the Unix
+    /// epoch. What the index has from beside another store is dropped.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn belongs_to(&self, born_ms: i64) -> Result<(), IndexError> {
+        let pool = self.pool().await?;
+        let row = sqlx::query("SELECT born_ms FROM fnbridge_letters_version")
+            .fetch_one(pool)
+            .await?;
+        let before: Option<i64> = row.try_get(0)?;
+        if before.is_some_and(|before| before != born_ms) {
+            make_anew(pool, self.text).await?;
+        }
+        let noted = sqlx::query("UPDATE fnbridge_letters_version SET born_ms = $1").bind(born_ms);
+        noted.execute(pool).await?;
+        Ok(())
     }
 
     /// Adds letters, and notes how far their topics were read; both or neither. A letter that is there already stays.
@@ -162,6 +154,9 @@ impl Index {
                 statement = bind_letter(statement, letter);
             }
             statement.execute(&mut *open).await?;
+        }
+        for (place, (first, last)) in spans(letters.iter().map(|letter| (&letter.place, letter.offset))) {
+            super::marks::show(&mut open, place, first, last).await?;
         }
         let groups: BTreeMap<&str, &Told> = (letters.iter())
             .map(|letter| (letter.told.fingerprint.as_str(), &letter.told))
@@ -216,12 +211,17 @@ impl Index {
             .bind(before.unwrap_or(i64::MAX))
             .execute(&mut *open)
             .await?;
-        if before.is_none() {
-            sqlx::query("DELETE FROM fnbridge_letters_read WHERE topic = $1 AND part = $2")
-                .bind(place.topic.to_string())
-                .bind(i64::from(place.partition))
-                .execute(&mut *open)
-                .await?;
+        for table in ["fnbridge_letters_read", "fnbridge_letters_marks"]
+            .iter()
+            .filter(|_| before.is_none())
+        {
+            sqlx::query(AssertSqlSafe(format!(
+                "DELETE FROM {table} WHERE topic = $1 AND part = $2"
+            )))
+            .bind(place.topic.to_string())
+            .bind(i64::from(place.partition))
+            .execute(&mut *open)
+            .await?;
         }
         Ok(open.commit().await?)
     }
@@ -253,37 +253,54 @@ impl Index {
         limit: usize,
     ) -> Result<Listed, IndexError> {
         let after = after.map(cursor).transpose()?;
-        let mut letters = match self.few_groups(filter).await? {
-            None => {
-                self.first(filter, newest, after.as_ref(), limit.saturating_add(1))
-                    .await?
+        let most = limit.saturating_add(1);
+        let parts = self.parts(filter).await?;
+        let mut letters = Vec::new();
+        for part in &parts {
+            letters.extend(self.first(part, newest, after.as_ref(), most).await?);
+        }
+        if parts.len() > 1 {
+            letters.sort_by_cached_key(|letter| (letter.at_ms, letter.place.clone(), letter.offset));
+            if newest == Newest::First {
+                letters.reverse();
             }
-            Some(groups) => {
-                let mut merged = Vec::new();
-                for fingerprint in groups {
-                    let own = Filter {
-                        fingerprint: Some(fingerprint),
-                        stage: None,
-                        status: None,
-                        ..filter.clone()
-                    };
-                    merged.extend(
-                        self.first(&own, newest, after.as_ref(), limit.saturating_add(1))
-                            .await?,
-                    );
-                }
-                merged.sort_by_cached_key(|letter| (letter.at_ms, letter.place.clone(), letter.offset));
-                if newest == Newest::First {
-                    merged.reverse();
-                }
-                merged
-            }
-        };
+        }
         let more = letters.len() > limit;
         letters.truncate(limit);
         let next = letters.last().filter(|_| more);
         let next = next.map(|last| format!("{}/{}", last.at_ms, last.id()));
         Ok(Listed { letters, next })
+    }
+
+    /// Filters that together want the same letters, of which each is answered along an index: those that somebody has to see to
+    /// stand apart from others, and a group's from other groups'.
+    async fn parts(&self, filter: &Filter) -> Result<Vec<Filter>, IndexError> {
+        let by_group = match self.few_groups(filter).await? {
+            None => vec![filter.clone()],
+            Some(groups) => (groups.into_iter())
+                .map(|fingerprint| Filter {
+                    fingerprint: Some(fingerprint),
+                    stage: None,
+                    status: None,
+                    ..filter.clone()
+                })
+                .collect(),
+        };
+        if filter.open().is_some() {
+            return Ok(by_group);
+        }
+        let wanted = match filter.standings.is_empty() {
+            true => &Standing::ALL[..],
+            false => &filter.standings[..],
+        };
+        let (open, seen_to): (Vec<Standing>, Vec<Standing>) = wanted.iter().partition(|standing| standing.is_open());
+        let of_both = by_group.into_iter().flat_map(|part| {
+            [open.clone(), seen_to.clone()].map(|standings| Filter {
+                standings,
+                ..part.clone()
+            })
+        });
+        Ok(of_both.collect())
     }
 
     /// Stage and status are a group's, so that groups tell where letters of a rare one are. `None`: they do not, or there are
@@ -404,122 +421,6 @@ impl Index {
             }
         }
         Ok(histograms)
-    }
-}
-
-/// The tables of this version; those of another are dropped.
-async fn make(pool: &AnyPool, text: &str) -> Result<(), IndexError> {
-    let version = sqlx::query("SELECT version FROM fnbridge_letters_version")
-        .fetch_optional(pool)
-        .await;
-    if let Ok(Some(row)) = &version
-        && row.try_get::<i64, _>(0)? == VERSION
-    {
-        return Ok(());
-    }
-    let mut open = pool.begin().await?;
-    for table in DROPPED {
-        sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {table}")))
-            .execute(&mut *open)
-            .await?;
-    }
-    for table in TABLES {
-        let table = table.replace(" TEXT", &format!(" {text}"));
-        sqlx::query(AssertSqlSafe(table)).execute(&mut *open).await?;
-    }
-    sqlx::query("INSERT INTO fnbridge_letters_version (version) VALUES ($1)")
-        .bind(VERSION)
-        .execute(&mut *open)
-        .await?;
-    Ok(open.commit().await?)
-}
-
-fn insertion(rows: usize) -> String {
-    let row = |n: usize| {
-        let numbers: Vec<String> = (1..=COLUMN_COUNT)
-            .map(|column| format!("${}", n * COLUMN_COUNT + column))
-            .collect();
-        format!("({})", numbers.join(", "))
-    };
-    let rows: Vec<String> = (0..rows).map(row).collect();
-    format!(
-        "INSERT INTO fnbridge_letters ({COLUMNS}) VALUES {} ON CONFLICT (topic, part, off) DO NOTHING",
-        rows.join(", ")
-    )
-}
-
-type Statement<'q> = Query<'q, Any, AnyArguments>;
-
-fn bound<'q>(statement: String, binds: &[Bind]) -> Statement<'q> {
-    binds
-        .iter()
-        .fold(sqlx::query(AssertSqlSafe(statement)), |statement, bind| match bind {
-            Bind::Text(text) => statement.bind(text.clone()),
-            Bind::Number(number) => statement.bind(*number),
-        })
-}
-
-fn bind_letter<'q>(statement: Statement<'q>, letter: &Letter) -> Statement<'q> {
-    let told = &letter.told;
-    statement
-        .bind(letter.place.topic.to_string())
-        .bind(i64::from(letter.place.partition))
-        .bind(letter.offset)
-        .bind(letter.at_ms)
-        .bind(i64::try_from(letter.bytes).unwrap_or(i64::MAX))
-        .bind(letter.key.clone())
-        .bind(told.pipeline.clone().unwrap_or_default())
-        .bind(told.source.as_ref().map(|source| source.topic.to_string()))
-        .bind(told.source.as_ref().map(|source| i64::from(source.partition)))
-        .bind(told.offset)
-        .bind(told.stage.clone())
-        .bind(told.status.map(i64::from))
-        .bind(told.reason.clone())
-        .bind(told.fingerprint.clone())
-        .bind(told.attempts.map(i64::from))
-        .bind(told.first_failed_ms)
-        .bind(told.last_failed_ms)
-        .bind(i64::from(told.redrives))
-        .bind(told.sink.clone())
-        .bind(i64::from(told.foreign))
-}
-
-fn letter(row: &AnyRow) -> Result<Letter, sqlx::Error> {
-    let small = |column: usize| -> Result<Option<u32>, sqlx::Error> {
-        let number: Option<i64> = row.try_get(column)?;
-        Ok(number.and_then(|number| u32::try_from(number).ok()))
-    };
-    let source_topic: Option<String> = row.try_get(7)?;
-    let source_part: Option<i64> = row.try_get(8)?;
-    let pipeline: String = row.try_get(6)?;
-    Ok(Letter {
-        place: place(row.try_get(0)?, row.try_get(1)?),
-        offset: row.try_get(2)?,
-        at_ms: row.try_get(3)?,
-        bytes: u64::try_from(row.try_get::<i64, _>(4)?).unwrap_or_default(),
-        key: row.try_get(5)?,
-        told: Told {
-            pipeline: Some(pipeline).filter(|name| !name.is_empty()),
-            source: source_topic.zip(source_part).map(|(topic, part)| place(topic, part)),
-            offset: row.try_get(9)?,
-            stage: row.try_get(10)?,
-            status: small(11)?.and_then(|status| u16::try_from(status).ok()),
-            reason: row.try_get(12)?,
-            fingerprint: row.try_get(13)?,
-            attempts: small(14)?,
-            first_failed_ms: row.try_get(15)?,
-            last_failed_ms: row.try_get(16)?,
-            redrives: small(17)?.unwrap_or_default(),
-            sink: row.try_get(18)?,
-            foreign: row.try_get::<i64, _>(19)? != 0,
-        },
-    })
-}
-
-fn place(topic: String, partition: i64) -> TopicPartition {
-    TopicPartition {
-        topic: topic.into(),
-        partition: i32::try_from(partition).unwrap_or_default(),
     }
 }
 

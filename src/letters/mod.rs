@@ -3,6 +3,10 @@
 
 mod filter;
 mod index;
+mod marks;
+mod rows;
+mod standing;
+mod tables;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -14,6 +18,8 @@ use crate::delivery::record::{Record, TopicPartition};
 
 pub use filter::{Filter, Newest};
 pub use index::{Group, Index, IndexError, Listed};
+pub use marks::{CLOCKS_DIFFER_MS, Marked, Tally};
+pub use standing::{Standing, Stands};
 pub use tail::{Tail, Tailed};
 
 /// A dead letter, as the index has it.
@@ -31,6 +37,8 @@ pub struct Letter {
     pub key: Option<String>,
     /// What it says of itself.
     pub told: Told,
+    /// How it stands.
+    pub stands: Stands,
 }
 
 impl Letter {
@@ -48,6 +56,7 @@ impl Letter {
             bytes: record.payload_bytes() as u64,
             key: record.key.as_deref().map(key_digest),
             told,
+            stands: Stands::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Index, Letter};
+use super::{Index, Letter, Standing};
 use crate::delivery::record::{Record, TopicPartition};
 use crate::kafka::{ClusterSettings, KafkaError, LogReader};
 use crate::telemetry::WorkerTelemetry;
@@ -34,12 +34,19 @@ pub struct Tail {
 
 impl Tail {
     /// Reads these topics, and those that are told later. Must be called within a Tokio runtime.
-    pub fn start(cluster: Arc<ClusterSettings>, index: Arc<Index>, topics: watch::Receiver<Tailed>) -> Tail {
+    ///
+    /// Of letters that are older than `born_ms`, in milliseconds since the Unix epoch, nobody knows what was done about them.
+    pub fn start(
+        cluster: Arc<ClusterSettings>,
+        index: Arc<Index>,
+        topics: watch::Receiver<Tailed>,
+        born_ms: i64,
+    ) -> Tail {
         let running = tokio::spawn(async move {
             let mut topics = topics;
             let mut said = String::new();
             loop {
-                let Err(trouble) = follow(&cluster, &index, &mut topics).await;
+                let Err(trouble) = follow(&cluster, &index, &mut topics, born_ms).await;
                 if said != trouble {
                     WorkerTelemetry.warned(&format_args!(
                         "dead letters of cluster `{}` are not indexed, and are tried again: {trouble}",
@@ -67,6 +74,7 @@ async fn follow(
     cluster: &Arc<ClusterSettings>,
     index: &Index,
     topics: &mut watch::Receiver<Tailed>,
+    born_ms: i64,
 ) -> Result<Never, String> {
     let told = |error: KafkaError| error.to_string();
     let mut reader = Some(LogReader::open(cluster, "fnbridge-dead-letters").map_err(told)?);
@@ -112,7 +120,7 @@ async fn follow(
             settle(index, places, &mut positions).await?;
         }
         if !records.is_empty() {
-            take_in(index, &records, &wanted, &mut positions).await?;
+            take_in(index, &records, &wanted, &mut positions, born_ms).await?;
         }
         if wanted.is_empty() {
             // Nothing is assigned: nothing arrives.
@@ -194,11 +202,15 @@ async fn take_in(
     records: &[Record],
     owners: &Tailed,
     positions: &mut BTreeMap<TopicPartition, i64>,
+    born_ms: i64,
 ) -> Result<(), String> {
-    let letters: Vec<Letter> = records
+    let mut letters: Vec<Letter> = records
         .iter()
         .map(|record| Letter::of(record, owners.get(&*record.source.topic).map(String::as_str)))
         .collect();
+    for letter in letters.iter_mut().filter(|letter| letter.at_ms < born_ms) {
+        letter.stands.standing = Standing::Unknown;
+    }
     let mut read = BTreeMap::new();
     for record in records {
         read.insert(record.source.clone(), record.offset + 1);

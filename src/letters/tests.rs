@@ -77,10 +77,11 @@ fn filters() -> impl Strategy<Value = Filter> {
             prop::option::of(0..4u8),
             prop::option::of(0..3u8),
             prop::bool::ANY,
+            prop::sample::subsequence(Standing::ALL.to_vec(), 0..4),
         ),
     )
         .prop_map(
-            |((pipeline, partition, from_offset, since_ms), (status, word, key, prefix))| Filter {
+            |((pipeline, partition, from_offset, since_ms), (status, word, key, prefix, standings))| Filter {
                 pipeline: pipeline.map(|pipeline| format!("p{pipeline}")),
                 prefix: if prefix { "p1".to_owned() } else { String::new() },
                 partition,
@@ -89,22 +90,10 @@ fn filters() -> impl Strategy<Value = Filter> {
                 status,
                 reason: word.map(|word| ["reason_100%", "_B", "ORDER 1", "%"][usize::from(word)].to_owned()),
                 key: key.map(|key| key_digest(&[key])),
+                standings,
                 ..Filter::default()
             },
         )
-}
-
-fn fits(filter: &Filter, letter: &Letter) -> bool {
-    let told = &letter.told;
-    let pipeline = told.pipeline.clone().unwrap_or_default();
-    filter.pipeline.as_ref().is_none_or(|wanted| *wanted == pipeline)
-        && pipeline.starts_with(&filter.prefix)
-        && filter.partition.is_none_or(|wanted| wanted == letter.place.partition)
-        && filter.from_offset.is_none_or(|from| letter.offset >= from)
-        && filter.since_ms.is_none_or(|since| letter.at_ms >= since)
-        && (filter.status.is_none() || filter.status == told.status)
-        && (filter.key.is_none() || filter.key == letter.key)
-        && (filter.reason.as_ref()).is_none_or(|text| told.reason.to_lowercase().contains(&text.to_lowercase()))
 }
 
 fn by_time(letter: &Letter) -> (i64, i32, i64) {
@@ -119,17 +108,65 @@ fn run<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
+/// What was done, some of it before the letters are read, some of it afterwards.
+fn marks() -> impl Strategy<Value = Vec<Marked>> {
+    let one = (
+        0..3i32,
+        0..40i64,
+        prop::sample::select(Standing::ALL.to_vec()),
+        any::<bool>(),
+    );
+    let marked = one.prop_map(|(partition, offset, standing, is_old)| Marked {
+        place: topic("d", partition),
+        offset,
+        stands: Stands {
+            standing,
+            job: Some(format!("job-{offset}")),
+            result: None,
+        },
+        at_ms: if is_old { -CLOCKS_DIFFER_MS + 10 } else { 10 },
+    });
+    prop::collection::vec(marked, 0..60).prop_map(|marks| {
+        let by_place: BTreeMap<_, _> = marks
+            .into_iter()
+            .map(|mark| ((mark.place.clone(), mark.offset), mark))
+            .collect();
+        by_place.into_values().collect()
+    })
+}
+
+/// The letters as they stand after these.
+fn marked(letters: &[Letter], marks: &[Marked]) -> Vec<Letter> {
+    let mark_of = |letter: &Letter| {
+        let mark = marks
+            .iter()
+            .find(|mark| mark.place == letter.place && mark.offset == letter.offset);
+        mark.filter(|mark| mark.at_ms + CLOCKS_DIFFER_MS >= letter.at_ms)
+    };
+    let stands = |letter: &Letter| mark_of(letter).map_or_else(Stands::default, |mark| mark.stands.clone());
+    (letters.iter())
+        .map(|letter| Letter {
+            stands: stands(letter),
+            ..letter.clone()
+        })
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn a_list_page_by_page_and_its_groups_are_what_a_search_by_hand_finds(
-        letters in letters(), filter in filters(), newest_first in prop::bool::ANY, limit in 1usize..20,
+        letters in letters(), marks in marks(), filter in filters(), newest_first in prop::bool::ANY, limit in 1usize..20,
     ) {
         run(async {
             let index = Index::open("sqlite::memory:").unwrap();
+            let (before, after) = marks.split_at(marks.len() / 2);
+            index.mark(before).await.unwrap();
             index.add(&letters, &BTreeMap::new()).await.unwrap();
-            let mut expected: Vec<Letter> = letters.iter().filter(|letter| fits(&filter, letter)).cloned().collect();
+            index.mark(after).await.unwrap();
+            let letters = marked(&letters, &marks);
+            let mut expected: Vec<Letter> = letters.iter().filter(|letter| filter.wants(letter)).cloned().collect();
             expected.sort_by_key(by_time);
             let newest = if newest_first { Newest::First } else { Newest::Last };
             if newest_first {
@@ -158,6 +195,13 @@ proptest! {
                 let own = expected.iter().filter(|letter| letter.told.fingerprint == group.fingerprint);
                 prop_assert_eq!(Some(&group.sample), own.clone().max_by_key(|letter| by_time(letter)));
                 prop_assert_eq!(group.first_ms, own.map(|letter| letter.at_ms).min().unwrap());
+            }
+            let tallied = index.tally(&filter).await.unwrap();
+            prop_assert_eq!(tallied.iter().map(|tally| tally.count).sum::<u64>(), expected.len() as u64);
+            prop_assert_eq!(tallied.iter().map(|tally| tally.bytes).sum::<u64>(), expected.iter().map(|l| l.bytes).sum::<u64>());
+            for (place, (first, last)) in index.spans(&filter).await.unwrap() {
+                let own = || expected.iter().filter(|letter| letter.place == place).map(|letter| letter.offset);
+                prop_assert_eq!((Some(first), Some(last)), (own().min(), own().max()));
             }
             prop_assert!(groups.windows(2).all(|two| two[0].count >= two[1].count), "the largest first");
             Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fnbridge::deadletter::Told;
 use fnbridge::delivery::record::TopicPartition;
-use fnbridge::letters::{Filter, Index, Letter, Newest};
+use fnbridge::letters::{Filter, Index, Letter, Marked, Newest, Standing, Stands};
 
 use crate::servers::{self, Kind};
 
@@ -18,6 +18,7 @@ pub fn answers_are_the_same_from_postgres_as_from_sqlite() {
         for index in [&sqlite, &postgres] {
             index.add(&letters, &read).await.unwrap();
             index.add(&letters[..50], &read).await.unwrap();
+            index.mark(&marks()).await.unwrap();
             index.forget(&place("b", 1), Some(5)).await.unwrap();
             index.forget(&place("A", 0), None).await.unwrap();
         }
@@ -25,6 +26,10 @@ pub fn answers_are_the_same_from_postgres_as_from_sqlite() {
         for filter in filters() {
             let groups = sqlite.groups(&filter, 6, 100).await.unwrap();
             assert_eq!(groups, postgres.groups(&filter, 6, 100).await.unwrap(), "{filter:?}");
+            let tally = sqlite.tally(&filter).await.unwrap();
+            assert_eq!(tally, postgres.tally(&filter).await.unwrap(), "{filter:?}");
+            let spans = sqlite.spans(&filter).await.unwrap();
+            assert_eq!(spans, postgres.spans(&filter).await.unwrap(), "{filter:?}");
             for newest in [Newest::First, Newest::Last] {
                 let pages = pages(&sqlite, &filter, newest).await;
                 assert_eq!(pages, self::pages(&postgres, &filter, newest).await, "{filter:?}");
@@ -104,6 +109,15 @@ fn filters() -> Vec<Filter> {
             key: text("k3"),
             ..all()
         },
+        Filter {
+            standings: vec![Standing::Open, Standing::Unknown],
+            ..all()
+        },
+        Filter {
+            standings: vec![Standing::Open, Standing::Redriven],
+            job: text("r1"),
+            ..all()
+        },
     ]
 }
 
@@ -112,6 +126,20 @@ fn place(topic: &str, partition: i32) -> TopicPartition {
         topic: topic.into(),
         partition,
     }
+}
+
+fn marks() -> Vec<Marked> {
+    let mark = |offset: i64| Marked {
+        place: place("a", 0),
+        offset,
+        stands: Stands {
+            standing: Standing::ALL[(offset % 5) as usize],
+            job: Some("r1".to_owned()),
+            result: (offset % 2 > 0).then(|| "delivered".to_owned()),
+        },
+        at_ms: 5,
+    };
+    (0..60).map(mark).collect()
 }
 
 fn letter(n: i64) -> Letter {
@@ -139,5 +167,6 @@ fn letter(n: i64) -> Letter {
         bytes: 9,
         key: (n % 6 > 0).then(|| format!("k{}", n % 6)),
         told,
+        stands: Stands::default(),
     }
 }

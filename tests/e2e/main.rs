@@ -15,6 +15,7 @@ mod outage;
 mod poison;
 mod reading;
 mod readme;
+mod redrive;
 mod results;
 mod rights;
 mod roles;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         crash::tests(),
         fleet::tests(),
         letters::tests(),
+        redrive::tests(),
         rights::tests(),
         roles::tests(),
         mistakes::tests(),

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::LetterMark;
+
 /// Which letters are wanted; what is not said does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 pub struct LetterQuery {
     /// Of this pipeline.
@@ -44,6 +46,13 @@ pub struct LetterQuery {
     /// Of this group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// How they stand: `open`, `unknown`, `redriven`, `discarded`, `edited`, several of them separated by commas, or `all`; where
+    /// nothing is said, `open,unknown`: those that somebody has to see to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// That this redrive sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrive: Option<String>,
 }
 
 /// Which part of a list of letters.
@@ -99,6 +108,14 @@ pub struct DeadLetter {
     pub foreign: bool,
     /// Bytes of key, value and headers.
     pub bytes: u64,
+    /// How it stands: `open`, `redriven`, `discarded` or `edited`; `unknown` where it is older than the store that would know.
+    pub mark: String,
+    /// The redrive that sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrive: Option<String>,
+    /// What became of it then: `delivered`, `dropped`, `dead_lettered` or `to_source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 /// Dead letters.
@@ -163,6 +180,9 @@ pub struct ShownLetter {
     /// The result that the sink refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
+    /// What was done about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked: Option<LetterMark>,
     /// What had to be left out of the letter, or shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated: Option<String>,

@@ -1,6 +1,7 @@
 //! What goes over the wire, shared by the API and the commands that use it.
 
 mod letters;
+mod redrives;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 pub use letters::{
     DeadLetter, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterPage, LetterQuery, ShownLetter,
+};
+
+pub use redrives::{
+    DiscardRequest, Discarded, EditRequest, LetterMark, LetterReason, Redrive, RedriveList, RedrivePlan, RedriveQuery,
+    RedriveRequest, RedriveTo, RefusedLetters,
 };
 
 pub use crate::control::access::Role;

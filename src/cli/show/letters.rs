@@ -3,11 +3,9 @@
 use anstyle::AnsiColor;
 use jiff::Timestamp;
 
-use super::{ago, bytes, painted, table, text};
+use super::{ago, bytes, differences, painted, short, table, text};
 use crate::api::wire::{DeadLetter, LetterGroup, ShownLetter};
 
-/// A reason in a table is cut to this many characters.
-const REASON: usize = 90;
 const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Letters, a line each.
@@ -23,6 +21,7 @@ pub(in crate::cli) fn letters(letters: &[DeadLetter], now: Timestamp) -> String 
         "STATUS",
         "ATTEMPTS",
         "GROUP",
+        "MARK",
         "REASON",
     ]);
     for letter in letters {
@@ -36,6 +35,7 @@ pub(in crate::cli) fn letters(letters: &[DeadLetter], now: Timestamp) -> String 
                 .attempts
                 .map_or_else(String::new, |attempts| attempts.to_string()),
             letter.fingerprint.clone(),
+            letter.mark.clone(),
             short(&letter.reason),
         ]);
     }
@@ -105,6 +105,7 @@ pub(in crate::cli) fn letter(shown: &ShownLetter) -> String {
         "redrives",
         Some(letter.redrives.to_string()).filter(|_| letter.redrives > 0),
     );
+    line("mark", Some(marked(shown)).filter(|_| letter.mark != "open"));
     line("size", Some(bytes(letter.bytes as f64)));
     line("left out", shown.truncated.clone());
     line("time", shown.timestamp.clone());
@@ -118,6 +119,14 @@ pub(in crate::cli) fn letter(shown: &ShownLetter) -> String {
     for header in &shown.headers {
         let value = header.value.as_deref().unwrap_or("null");
         line("header", Some(format!("{}: {value}", header.name)));
+    }
+    if let Some(changes) = shown
+        .marked
+        .as_ref()
+        .map(|mark| &mark.differences)
+        .filter(|changes| !changes.is_empty())
+    {
+        out += &format!("edited\n{}", differences(changes, "  "));
     }
     let value = match &shown.value_base64 {
         Some(base64) => format!("base64 {base64}"),
@@ -133,16 +142,30 @@ pub(in crate::cli) fn letter(shown: &ShownLetter) -> String {
     out
 }
 
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+/// What was done about a letter, in a line.
+fn marked(shown: &ShownLetter) -> String {
+    let letter = &shown.letter;
+    let mut out = letter.mark.clone();
+    if let Some(mark) = &shown.marked {
+        out += &format!(" {} by {}", mark.at, mark.by);
+    }
+    if let Some(outcome) = &letter.outcome {
+        out += &format!(", and {}", outcome.replace('_', "-"));
+    }
+    if let Some(why) = shown.marked.as_ref().and_then(|mark| mark.why.as_ref()) {
+        out += &format!(": {why}");
+    }
+    if let Some(redrive) = &letter.redrive {
+        out += &format!(" (redrive {redrive})");
+    }
+    if letter.mark == "unknown" {
+        out += ": it is older than the store, which does not know whether it was redriven";
+    }
+    out
 }
 
-fn short(reason: &str) -> String {
-    let line = reason.lines().next().unwrap_or_default();
-    match line.char_indices().nth(REASON) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
 /// A bar for each count; anything at all is seen.

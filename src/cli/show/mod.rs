@@ -3,6 +3,7 @@
 mod fleet;
 mod letters;
 mod pipelines;
+mod redrives;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,10 @@ use crate::control::registry::Difference;
 pub(super) use fleet::{audit_log, event, secrets, tokens, workers};
 pub(super) use letters::{groups, letter, letters};
 pub(super) use pipelines::{history, list, pipeline, status, tried};
+pub(super) use redrives::{redrive, redrive_plan, redrives};
+
+/// A reason in a table is cut to this many characters.
+const REASON: usize = 90;
 
 /// A table without lines.
 fn table<const COLUMNS: usize>(head: [&str; COLUMNS]) -> Table {
@@ -70,6 +75,15 @@ pub(super) fn differences(changes: &[Difference], indent: &str) -> String {
         (None, None) => String::new(),
     };
     changes.iter().map(line).collect()
+}
+
+/// The beginning of a reason, for a table.
+fn short(reason: &str) -> String {
+    let line = reason.lines().next().unwrap_or_default();
+    match line.char_indices().nth(REASON) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// How long ago an RFC 3339 time was, as people say it.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::api::wire::{
     Audited, Change, DeadLetter, History, LastError, LetterGroup, LimitUse, PartitionStatus, Pipeline, PipelineEvent,
-    PipelineStatus, PipelineSummary, Secret, SinkStatus, TaskStatus, TaskSummary, Token, Worker,
+    PipelineStatus, PipelineSummary, Redrive, Secret, ShownLetter, SinkStatus, TaskStatus, TaskSummary, Token, Worker,
 };
 
 fn now() -> Timestamp {
@@ -206,7 +206,7 @@ fn dead_letter(offset: u32, status: Option<u16>, reason: &str) -> DeadLetter {
         "id": format!("orders-enrich.dead-letter/3/{offset}"), "pipeline": "orders-enrich", "source": format!("orders/3/{}", 40 + offset),
         "stage": if status.is_some() { "function" } else { "convert" }, "status": status, "reason": reason,
         "fingerprint": "0123456789abcdef", "at": "2026-03-02T02:51:00Z", "first_failed": "2026-03-02T02:50:00Z", "attempts": 5,
-        "redrives": offset, "foreign": false, "bytes": 1234,
+        "redrives": offset, "foreign": false, "bytes": 1234, "mark": "open",
     }))
 }
 
@@ -254,4 +254,47 @@ fn a_dead_letter_in_full() {
         .unwrap()
         .extend(more.as_object().unwrap().clone());
     assert_snapshot!(plain(&letter(&answer(document))));
+}
+
+fn redriven(state: &str) -> Redrive {
+    answer(json!({
+        "id": "20260302-030000-0af", "pipeline": "orders-enrich", "state": state, "said": "", "to": "pipeline", "by": "ann",
+        "reason": "customers are back", "at": "2026-03-02T03:00:00Z", "letters": 400, "done": 230, "delivered": 200, "dropped": 5,
+        "dead_lettered": 21, "to_source": 0, "refused": {"loop_guard": 4}, "bytes": 123_456, "letters_per_second": 57.4,
+        "seconds_left": 3.0, "repeated": 2, "repeated_ids": ["orders-enrich.dead-letter/3/7", "orders-enrich.dead-letter/3/8"],
+        "failures": [{"id": "orders-enrich.dead-letter/0/3", "reason": "the function answered 422: no such customer"}],
+        "refusals": [{"id": "orders-enrich.dead-letter/1/9", "reason": "it was redriven 3 times, and `dead_letter.max_redrives` is 3"}],
+        "worker": "w1",
+    }))
+}
+
+#[test]
+fn a_redrive_says_what_became_of_its_letters_and_what_somebody_has_to_look_at() {
+    let running = Redrive {
+        waits: Some("the function answered 503".to_owned()),
+        ..redriven("running")
+    };
+    assert_snapshot!(plain(&redrive(&running)));
+    assert_snapshot!(plain(&redrives(&[running, redriven("done")], now())));
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_sent_and_what_not() {
+    let plan = answer(json!({
+        "pipeline": "orders-enrich", "letters": 400, "sends": 390, "bytes": 123_456, "to_sink": 12, "refused": [
+            {"code": "loop_guard", "why": "it was redriven 3 times", "letters": 10},
+        ], "other_groups": ["billing"],
+    }));
+    assert_snapshot!(plain(&redrive_plan(&plan)));
+}
+
+#[test]
+fn a_letter_that_was_seen_to_says_by_whom_and_why() {
+    let shown: ShownLetter = answer(json!({
+        "id": "orders-enrich.dead-letter/3/1", "stage": "convert", "reason": "the value is not JSON", "fingerprint": "0123456789abcdef",
+        "at": "2026-03-02T02:51:00Z", "redrives": 0, "foreign": false, "bytes": 9, "mark": "edited", "redrive": "20260302-030000-0af",
+        "outcome": "delivered", "value": "{", "headers": [],
+        "marked": {"at": "2026-03-02T03:00:00Z", "by": "ann", "differences": [{"field": "", "from": "{", "to": "{}"}]},
+    }));
+    assert_snapshot!(plain(&letter(&shown)));
 }

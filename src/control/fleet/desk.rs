@@ -212,7 +212,7 @@ fn not_a_twin(entry: &Entry, identity: &Identity) -> Result<(), Unheard> {
     )))
 }
 
-fn now_ms() -> u128 {
+pub(super) fn now_ms() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -64,7 +64,7 @@ impl Leader {
                 foundation: here.foundation.clone(),
                 secrets,
             },
-            tails: Tails::new(letters, here.foundation.clone()),
+            tails: Tails::new(letters, store.clone(), here.foundation.clone()),
             here: here.clone(),
             store,
             desk,
@@ -116,17 +116,17 @@ impl Leader {
         self.seeker.see_to(&pipelines).await?;
         self.seeker.forget().await?;
         super::lock(&self.decided).unplaced = placed.unplaced;
-        self.follow_letters(&pipelines);
+        self.follow_letters(&pipelines).await?;
         Ok(true)
     }
 
-    fn follow_letters(&mut self, pipelines: &BTreeMap<String, Registered>) {
+    async fn follow_letters(&mut self, pipelines: &BTreeMap<String, Registered>) -> Result<(), StoreError> {
         let files = self.here.files.borrow().clone();
         let from_files = files.iter().map(|file| (file.settings.name.as_str(), &file.document));
         let stored = pipelines
             .iter()
             .map(|(name, pipeline)| (name.as_str(), &pipeline.document));
-        self.tails.follow(stored.chain(from_files));
+        self.tails.follow(stored.chain(from_files)).await
     }
 
     async fn hold_lease(&mut self) -> Result<bool, StoreError> {

@@ -10,6 +10,7 @@ mod leader;
 mod member;
 pub mod placement;
 mod plane;
+mod redrives;
 mod remote;
 mod report;
 mod seeker;
@@ -23,14 +24,16 @@ use tokio::task::JoinHandle;
 
 use super::access::Secrets;
 use super::letters::{Letters, dead_letter_topic};
+use super::redrives::{Board, Marks, Shift};
 use super::registry::{Followed, Registry};
 use crate::config::{Foundation, Registration};
 use crate::kafka::ClusterSettings;
-use crate::letters::Index;
+use crate::letters::{Index, IndexError, Marked};
 use crate::store::{CommitError, Store, StoreError, Transaction, Write};
 use crate::telemetry::{PipelineEvent, status};
 use desk::AtDesk;
 use leader::{Decided, Leader};
+use redrives::Surroundings;
 
 pub use desk::{Changes, Desk};
 pub use here::Here;
@@ -56,7 +59,10 @@ pub struct Fleet {
     desk: Desk,
     letters: Letters,
     decided: Arc<Mutex<Decided>>,
-    leading: Mutex<Option<JoinHandle<()>>>,
+    board: Board,
+    marks: Marks,
+    /// What leads, and what redrives.
+    leading: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Fleet {
@@ -73,15 +79,27 @@ impl Fleet {
             secrets.clone(),
             decided.clone(),
         );
+        let around = Surroundings {
+            here: here.clone(),
+            store: store.clone(),
+            desk: desk.clone(),
+            secrets: secrets.clone(),
+            letters: letters.clone(),
+            decided: decided.clone(),
+            apart: Mutex::default(),
+        };
+        let shift = Shift::new(Arc::new(around), store.clone(), LEASE);
         Arc::new(Fleet {
             here,
+            board: Board::new(store.clone()),
+            marks: Marks::new(store.clone()),
             store,
             registry,
             secrets,
             desk,
             letters,
             decided,
-            leading: Mutex::new(Some(tokio::spawn(leader.run()))),
+            leading: Mutex::new(vec![tokio::spawn(leader.run()), tokio::spawn(shift.run())]),
         })
     }
 
@@ -143,6 +161,27 @@ impl Fleet {
             .collect();
         let known = &self.foundation().worker().clusters;
         Ok(clusters.iter().filter_map(|name| known.get(name)).cloned().collect())
+    }
+
+    /// Redrives, as they are asked for and come along.
+    pub fn redrives(&self) -> &Board {
+        &self.board
+    }
+
+    /// The index shows what was done, where it is this worker's to keep; who else keeps one is told by the store.
+    ///
+    /// # Errors
+    /// The index's own.
+    pub async fn show_marks(&self, marked: &[Marked]) -> Result<(), IndexError> {
+        match self.letters.is_shared || lock(&self.decided).leads {
+            true => self.letters.index.mark(marked).await,
+            false => Ok(()),
+        }
+    }
+
+    /// What was done about dead letters.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// What documents are held against.
@@ -239,7 +278,7 @@ impl Fleet {
 
     /// Leads no more, and gives the lease back where this worker held it.
     pub async fn resign(&self) {
-        if let Some(leading) = lock(&self.leading).take() {
+        for leading in lock(&self.leading).drain(..) {
             leading.abort();
         }
         // Where the store is away, the lease ends by itself.

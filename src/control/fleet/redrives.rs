@@ -1,0 +1,110 @@
+//! What redrives see of this worker and its fleet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::desk::{Desk, now_ms};
+use super::here::Here;
+use super::leader::Decided;
+use super::{Duty, lock, reports};
+use crate::control::access::Secrets;
+use crate::control::letters::Letters;
+use crate::control::redrives::Around;
+use crate::kafka::ClusterSettings;
+use crate::letters::Index;
+use crate::pipeline::Redriver;
+use crate::store::{Store, StoreError};
+
+/// What redrives see of this worker and its fleet.
+pub(super) struct Surroundings {
+    pub(super) here: Arc<Here>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) desk: Desk,
+    pub(super) secrets: Secrets,
+    pub(super) letters: Letters,
+    pub(super) decided: Arc<Mutex<Decided>>,
+    /// Pipelines that only workers without a store run: who leads redrives through them from apart. Each with the revision of the
+    /// document that it was made of.
+    pub(super) apart: Mutex<BTreeMap<String, (u64, Redriver)>>,
+}
+
+impl Surroundings {
+    async fn keep_apart(&self, pipelines: &BTreeSet<String>) -> Result<(), StoreError> {
+        let reports = reports(&*self.store).await?;
+        let can_redrive = |name: &String| {
+            let with_store = reports
+                .iter()
+                .filter(|report| report.identity.duties.contains(&Duty::Control));
+            with_store.into_iter().any(|report| report.tasks.contains_key(name))
+        };
+        let registered = self.desk.pipelines().await?;
+        let orphans: BTreeSet<&String> = pipelines.iter().filter(|name| !can_redrive(name)).collect();
+        lock(&self.apart).retain(|name, _| orphans.contains(name));
+        for name in orphans {
+            let Some(pipeline) = registered.get(name) else { continue };
+            if lock(&self.apart)
+                .get(name)
+                .is_some_and(|(revision, _)| *revision == pipeline.revision)
+            {
+                continue;
+            }
+            let secrets = self.secrets.values().await?;
+            // A document that can't be built here is told by the workers that run it.
+            if let Ok(built) = self.here.foundation.pipeline(&pipeline.document.to_string(), &secrets) {
+                let redriver = Redriver::of(built.settings);
+                lock(&self.apart).insert(name.clone(), (pipeline.revision, redriver));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Around for Surroundings {
+    fn worker(&self) -> &str {
+        &self.here.identity.id
+    }
+
+    fn redriver(&self, pipeline: &str) -> Option<Redriver> {
+        let own = self.here.supervisor.redriver(pipeline);
+        own.or_else(|| lock(&self.apart).get(pipeline).map(|(_, redriver)| redriver.clone()))
+    }
+
+    fn index(&self) -> Option<Arc<Index>> {
+        let keeps = self.letters.is_shared || self.leads();
+        keeps.then(|| self.letters.index.clone())
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<ClusterSettings>> {
+        self.here.foundation.worker().clusters.get(name).cloned()
+    }
+
+    fn leads(&self) -> bool {
+        lock(&self.decided).leads
+    }
+
+    fn pipelines(&self) -> BoxFuture<'_, Result<BTreeSet<String>, StoreError>> {
+        async {
+            let mut names: BTreeSet<String> = self.desk.pipelines().await?.keys().cloned().collect();
+            names.extend(
+                reports(&*self.store)
+                    .await?
+                    .into_iter()
+                    .flat_map(|report| report.files.into_keys()),
+            );
+            names.extend(self.here.files.borrow().iter().map(|file| file.settings.name.clone()));
+            Ok(names)
+        }
+        .boxed()
+    }
+
+    fn look_after<'a>(&'a self, pipelines: &'a BTreeSet<String>) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.keep_apart(pipelines).boxed()
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(now_ms()).unwrap_or(i64::MAX)
+    }
+}
