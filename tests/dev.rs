@@ -50,7 +50,7 @@ fn what_the_embedded_broker_lacks_is_said_and_any_client_reaches_it() {
 fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() {
     let mut dev = Dev::start(&["--port", "0", "--partitions", "1"]);
     let api = between(&dev.wait_for("/metrics"), "http://", "/metrics").to_owned();
-    dev.wait_for("the value is not JSON");
+    let steps = ["  inspect ", "  try     fnbridge", "  redrive "].map(|step| dev.wait_for(step));
     let url = format!("http://{api}");
     let run = |words: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
@@ -84,6 +84,21 @@ fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() 
     works("dlq list flights --stage convert", "flights.dead-letter/0/");
     works("dlq show flights.dead-letter/0/0", "given up");
     works("try flights --at flights.dead-letter/0/0", "dead letter");
+    let command = |line: String| {
+        line.split("fnbridge ")
+            .nth(1)
+            .unwrap()
+            .split("   ")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let [inspect, tried, redriven] = steps.map(command);
+    let without_url = |command: &str| command.replace(&format!(" --url {url}"), "");
+    works(&without_url(&inspect), "division by zero");
+    works(&without_url(&tried), "1 result is delivered");
+    works(&without_url(&redriven), "1 delivered");
+    works(&without_url(&inspect), "and delivered");
     works("pipelines pause flights", "");
     works("pipelines history flights", "paused");
     works("pipelines resume flights", "");

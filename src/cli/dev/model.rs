@@ -36,6 +36,8 @@ pub(super) struct Model {
     pub(super) results: VecDeque<Seen>,
     /// The newest dead letters, the newest last.
     pub(super) letters: VecDeque<SeenLetter>,
+    /// The first dead letter that the function itself is to blame for: one to look at, to try and to redrive.
+    pub(super) poison: Option<SeenLetter>,
     /// What the pipeline waits for.
     pub(super) trouble: Option<String>,
     /// The newest warnings of the log, and when they came.
@@ -102,6 +104,13 @@ pub(super) struct SeenLetter {
     pub(super) response: String,
 }
 
+impl SeenLetter {
+    /// The function failed on it again and again.
+    fn is_poison(&self) -> bool {
+        self.stage == "function" && self.attempts.parse::<u32>().is_ok_and(|attempts| attempts > 1)
+    }
+}
+
 impl Model {
     /// Nothing has happened yet.
     pub(super) fn new(setup: Setup, feeding: Feeding) -> Model {
@@ -117,6 +126,7 @@ impl Model {
             rates: VecDeque::new(),
             results: VecDeque::new(),
             letters: VecDeque::new(),
+            poison: None,
             trouble: None,
             warnings: VecDeque::new(),
         }
@@ -130,6 +140,9 @@ impl Model {
 
     /// A dead letter was seen.
     pub(super) fn letter(&mut self, seen: SeenLetter) {
+        if self.poison.is_none() && seen.is_poison() {
+            self.poison = Some(seen.clone());
+        }
         keep(&mut self.letters, seen);
     }
 

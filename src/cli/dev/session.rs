@@ -94,7 +94,11 @@ impl Session {
             }
             Sighting::Letter(seen) => {
                 self.screen.print(&view::dead_letter_line(&seen))?;
+                let is_first = self.model.poison.is_none();
                 self.model.letter(seen);
+                for line in view::poison_steps(&self.model).iter().filter(|_| is_first) {
+                    self.screen.print(line)?;
+                }
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::line::Line;
 use super::model::{Feeding, Model, Seen, SeenLetter, Setup};
+use super::sample::FIXED;
 use crate::cli::remote::USUAL;
 use crate::delivery::answer::Disposition;
 use crate::delivery::event::PartitionView;
@@ -27,7 +28,7 @@ const WARNINGS_SHOWN: usize = 3;
 const WARNINGS_STAY: Duration = Duration::from_secs(10);
 
 /// Below this many lines, what to try next would not fit beside everything else.
-const LOW_SCREEN: usize = 33;
+const LOW_SCREEN: usize = 36;
 
 /// Partitions shown one by one; the rest is counted.
 const PARTITIONS_SHOWN: usize = 8;
@@ -244,6 +245,40 @@ fn section(title: &str, where_: &str) -> Line {
     Line::of(BOLD, title).and(DIM, format!("   {where_}"))
 }
 
+fn step(what: &str, command: String) -> Line {
+    Line::of(DIM, format!("  {what:<8}")).and(PLAIN, command)
+}
+
+/// What a command needs to reach this API.
+fn beside(api: &str) -> String {
+    match api == USUAL {
+        true => String::new(),
+        false => format!(" --url {api}"),
+    }
+}
+
+/// How to look at the first dead letter that the function is to blame for, try it, and send it through again.
+pub(super) fn poison_steps(model: &Model) -> Vec<Line> {
+    let setup = &model.setup;
+    let (Some(poison), Some(api)) = (&model.poison, &setup.api) else {
+        return Vec::new();
+    };
+    let (id, url) = (&poison.id, beside(api));
+    let pipeline = setup.dead_letters.trim_end_matches(".dead-letter");
+    let (function, why) = match setup.sample_function {
+        true => (
+            format!(" --function {}{}", setup.url.trim_end_matches('/'), FIXED),
+            "   (the sample function without its bug; called once, it takes the other's place)",
+        ),
+        false => (String::new(), ""),
+    };
+    vec![
+        step("inspect", format!("fnbridge dlq show {id}{url}")),
+        step("try", format!("fnbridge try {pipeline} --at {id}{function}{url}")).and(DIM, why),
+        step("redrive", format!("fnbridge dlq redrive {id}{url}")),
+    ]
+}
+
 /// What to try next.
 pub(super) fn next_steps(model: &Model) -> Vec<Line> {
     let Setup {
@@ -253,7 +288,6 @@ pub(super) fn next_steps(model: &Model) -> Vec<Line> {
         dead_letters,
         ..
     } = &model.setup;
-    let step = |what: &str, command: String| Line::of(DIM, format!("  {what:<8}")).and(PLAIN, command);
     let record = r#"{"delay":7,"distance":99}"#;
     let mut lines = vec![
         Line::of(BOLD, "TRY"),
@@ -262,11 +296,8 @@ pub(super) fn next_steps(model: &Model) -> Vec<Line> {
     ];
     match &model.setup.api {
         Some(api) => {
-            let url = match api == USUAL {
-                true => String::new(),
-                false => format!(" --url {api}"),
-            };
-            lines.push(step("letters", format!("fnbridge dlq groups{url}")));
+            lines.push(step("letters", format!("fnbridge dlq groups{}", beside(api))));
+            lines.extend(poison_steps(model));
             lines.push(step("metrics", format!("curl {api}/metrics")));
         }
         None => lines.push(step(
@@ -456,6 +487,9 @@ mod tests {
             "kcat -b 127.0.0.1:9092 -C -t flights-results",
             "kcat -b 127.0.0.1:9092 -t flights",
             "fnbridge dlq groups\n",
+            "inspect fnbridge dlq show flights.dead-letter/0/0\n",
+            "try     fnbridge try flights --at flights.dead-letter/0/0 --function http://127.0.0.1:3456/fixed   (",
+            "redrive fnbridge dlq redrive flights.dead-letter/0/0\n",
             "curl http://127.0.0.1:8470/metrics",
             "fnbridge dev --url",
         ] {
