@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -18,6 +18,8 @@ use crate::telemetry::WorkerTelemetry;
 
 /// After trouble, marks are read anew.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Letters are counted so often.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Where a fleet's index of dead letters is.
 #[derive(Clone, Debug)]
@@ -64,8 +66,8 @@ pub(super) struct Tails {
     index: Arc<Index>,
     marks: Marks,
     foundation: Foundation,
-    /// While this worker leads: when the store was made, and what tells the index of marks.
-    marking: Option<(i64, JoinHandle<()>)>,
+    /// While this worker leads: when the store was made, and what tells the index of marks and counts its letters.
+    leading: Option<(i64, [JoinHandle<()>; 2])>,
     tails: BTreeMap<String, (watch::Sender<Tailed>, Tail)>,
 }
 
@@ -75,7 +77,7 @@ impl Tails {
             index: letters.index.clone(),
             marks: Marks::new(store),
             foundation,
-            marking: None,
+            leading: None,
             tails: BTreeMap::new(),
         }
     }
@@ -83,8 +85,9 @@ impl Tails {
     /// Another worker leads.
     pub(super) fn stop(&mut self) {
         self.tails.clear();
-        if let Some((_, marking)) = self.marking.take() {
-            marking.abort();
+        if let Some((_, tasks)) = self.leading.take() {
+            tasks.iter().for_each(JoinHandle::abort);
+            WorkerTelemetry.letters_open(Vec::new());
         }
     }
 
@@ -96,7 +99,7 @@ impl Tails {
         &mut self,
         pipelines: impl Iterator<Item = (&'a str, &'a Value)>,
     ) -> Result<(), StoreError> {
-        let born_ms = match &self.marking {
+        let born_ms = match &self.leading {
             Some((born_ms, _)) => *born_ms,
             None => {
                 let born_ms = self.marks.born_ms(now_ms()).await?;
@@ -106,7 +109,8 @@ impl Tails {
                     return Ok(());
                 }
                 let marking = tokio::spawn(mark(self.marks.clone(), self.index.clone()));
-                self.marking.insert((born_ms, marking)).0
+                let counting = tokio::spawn(count(self.index.clone()));
+                self.leading.insert((born_ms, [marking, counting])).0
             }
         };
         let mut wanted: BTreeMap<String, Tailed> = BTreeMap::new();
@@ -129,6 +133,17 @@ impl Tails {
             }
         }
         Ok(())
+    }
+}
+
+/// Counts the letters that somebody has to see to, again and again: in a hundredth of the time, at most.
+async fn count(index: Arc<Index>) {
+    loop {
+        let began = Instant::now();
+        if let Ok(open) = index.open_letters().await {
+            WorkerTelemetry.letters_open(open);
+        }
+        tokio::time::sleep(COUNT_EVERY.max(began.elapsed() * 100)).await;
     }
 }
 

@@ -12,7 +12,6 @@ use super::filter::{Bind, Filter, Newest, Where};
 use super::rows::{COLUMNS, bind_letter, bound, insertion, letter, place, spans};
 use super::tables::{make, make_anew};
 use super::{Letter, Standing};
-use crate::deadletter::Told;
 use crate::delivery::record::TopicPartition;
 
 /// Rows in one statement: their values stay within what both databases take in one.
@@ -142,11 +141,16 @@ impl Index {
         Ok(())
     }
 
-    /// Adds letters, and notes how far their topics were read; both or neither. A letter that is there already stays.
+    /// Adds letters, and notes how far their topics were read; both or neither. A letter that is there already stays. Returns the
+    /// first letter of each group that a pipeline has not had before.
     ///
     /// # Errors
     /// The database's.
-    pub async fn add(&self, letters: &[Letter], read: &BTreeMap<TopicPartition, i64>) -> Result<(), IndexError> {
+    pub async fn add<'a>(
+        &self,
+        letters: &'a [Letter],
+        read: &BTreeMap<TopicPartition, i64>,
+    ) -> Result<Vec<&'a Letter>, IndexError> {
         let mut open = self.pool().await?.begin().await?;
         for some in letters.chunks(ROWS_AT_ONCE) {
             let mut statement = sqlx::query(AssertSqlSafe(insertion(some.len())));
@@ -158,19 +162,27 @@ impl Index {
         for (place, (first, last)) in spans(letters.iter().map(|letter| (&letter.place, letter.offset))) {
             super::marks::show(&mut open, place, first, last).await?;
         }
-        let groups: BTreeMap<&str, &Told> = (letters.iter())
-            .map(|letter| (letter.told.fingerprint.as_str(), &letter.told))
-            .collect();
-        for (fingerprint, told) in groups {
-            sqlx::query(
-                "INSERT INTO fnbridge_letters_groups (fingerprint, stage, status) VALUES ($1, $2, $3) \
-                 ON CONFLICT (fingerprint) DO NOTHING",
+        let mut groups: BTreeMap<(&str, &str), &Letter> = BTreeMap::new();
+        for letter in letters {
+            let pipeline = letter.told.pipeline.as_deref().unwrap_or_default();
+            groups.entry((pipeline, &letter.told.fingerprint)).or_insert(letter);
+        }
+        let mut new = Vec::new();
+        for ((pipeline, fingerprint), letter) in groups {
+            let told = &letter.told;
+            let noted = sqlx::query(
+                "INSERT INTO fnbridge_letters_groups (pipeline, fingerprint, stage, status) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (pipeline, fingerprint) DO NOTHING",
             )
+            .bind(pipeline.to_owned())
             .bind(fingerprint.to_owned())
             .bind(told.stage.clone())
             .bind(told.status.map(i64::from))
             .execute(&mut *open)
             .await?;
+            if noted.rows_affected() > 0 {
+                new.push(letter);
+            }
         }
         for (place, next) in read {
             sqlx::query(
@@ -183,7 +195,8 @@ impl Index {
             .execute(&mut *open)
             .await?;
         }
-        Ok(open.commit().await?)
+        open.commit().await?;
+        Ok(new)
     }
 
     /// How far each partition was read: the offset after the last.
@@ -316,7 +329,7 @@ impl Index {
         });
         let most = MERGED_GROUPS + 1;
         let statement = format!(
-            "SELECT fingerprint FROM fnbridge_letters_groups{} LIMIT {most}",
+            "SELECT DISTINCT fingerprint FROM fnbridge_letters_groups{} LIMIT {most}",
             wanted.text()
         );
         let rows = bound(statement, &wanted.binds).fetch_all(self.pool().await?).await?;

@@ -8,6 +8,7 @@ use super::filter::Where;
 use super::rows::{bound, place, spans, values};
 use super::{Filter, Index, IndexError, Standing, Stands};
 use crate::delivery::record::TopicPartition;
+use crate::telemetry::Depth;
 
 const ROWS_AT_ONCE: usize = 200;
 /// What was done this long before a letter was given up was done about another letter, of a topic that had its name: workers'
@@ -109,6 +110,26 @@ impl Index {
             })
         };
         Ok(rows.iter().map(tally).collect::<Result<_, sqlx::Error>>()?)
+    }
+
+    /// The letters that somebody has to see to, by pipeline, stage and group.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open_letters(&self) -> Result<Vec<Depth>, IndexError> {
+        let statement = "SELECT pipeline, stage, fingerprint, COUNT(*), MIN(at_ms) FROM fnbridge_letters WHERE is_open = 1 \
+                         GROUP BY 1, 2, 3";
+        let rows = sqlx::query(statement).fetch_all(self.pool().await?).await?;
+        let depth = |row: &sqlx::any::AnyRow| {
+            Ok(Depth {
+                pipeline: row.try_get(0)?,
+                stage: row.try_get(1)?,
+                fingerprint: row.try_get(2)?,
+                letters: u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or_default(),
+                oldest_ms: row.try_get(4)?,
+            })
+        };
+        Ok(rows.iter().map(depth).collect::<Result<_, sqlx::Error>>()?)
     }
 
     /// The first and the last offset of the letters that are wanted, by place.

@@ -20,7 +20,8 @@ const TABLES: [&str; 10] = [
     "CREATE INDEX fnbridge_letters_job ON fnbridge_letters (job, at_ms, topic, part, off) WHERE job IS NOT NULL",
     "CREATE TABLE fnbridge_letters_marks (topic TEXT NOT NULL, part BIGINT NOT NULL, off BIGINT NOT NULL, mark TEXT NOT NULL, \
      is_open BIGINT NOT NULL, job TEXT, result TEXT, at_ms BIGINT NOT NULL, PRIMARY KEY (topic, part, off))",
-    "CREATE TABLE fnbridge_letters_groups (fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, status BIGINT)",
+    "CREATE TABLE fnbridge_letters_groups (pipeline TEXT NOT NULL, fingerprint TEXT NOT NULL, stage TEXT NOT NULL, status BIGINT, \
+     PRIMARY KEY (pipeline, fingerprint))",
     "CREATE TABLE fnbridge_letters_read (topic TEXT NOT NULL, part BIGINT NOT NULL, next_off BIGINT NOT NULL, \
      PRIMARY KEY (topic, part))",
     "CREATE TABLE fnbridge_letters_version (version BIGINT NOT NULL, born_ms BIGINT)",

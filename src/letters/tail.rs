@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,6 +22,8 @@ const GO_ON_AFTER: Duration = Duration::from_secs(2);
 /// How long records are waited for, and how many are taken at once.
 const WAIT: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 2_000;
+/// A letter that is older than this was there before.
+const NEWS_FOR: Duration = Duration::from_secs(300);
 
 /// The topics that are read, each with the pipeline whose it is.
 pub type Tailed = BTreeMap<String, String>;
@@ -215,7 +217,29 @@ async fn take_in(
     for record in records {
         read.insert(record.source.clone(), record.offset + 1);
     }
-    index.add(&letters, &read).await.map_err(|error| error.to_string())?;
+    let new = index.add(&letters, &read).await.map_err(|error| error.to_string())?;
+    tell(&letters, &new);
     positions.extend(read);
     Ok(())
+}
+
+/// Tells of letters that were written just now; what is read again, for an index that was lost, is no news.
+fn tell(letters: &[Letter], first_of_their_groups: &[&Letter]) {
+    let since = SystemTime::now() - NEWS_FOR;
+    let since_ms = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let is_news = |letter: &Letter| u128::try_from(letter.at_ms).is_ok_and(|at_ms| at_ms >= since_ms);
+    let name = |letter: &Letter| letter.told.pipeline.clone().unwrap_or_default();
+    for letter in letters.iter().filter(|letter| is_news(letter)) {
+        WorkerTelemetry.letter_arrived(&name(letter), &letter.told.stage, &letter.told.fingerprint);
+    }
+    for letter in first_of_their_groups.iter().filter(|letter| is_news(letter)) {
+        let told = &letter.told;
+        WorkerTelemetry.new_group(
+            &name(letter),
+            &told.stage,
+            &told.fingerprint,
+            &letter.id(),
+            &told.reason,
+        );
+    }
 }

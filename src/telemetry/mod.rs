@@ -16,6 +16,7 @@ mod trace;
 
 pub use self::events::WorkerTelemetry;
 pub use self::log::{LogFormat, LogLevel, LogSettings, init_log, log_lines};
+pub use self::metrics::letters::Depth;
 pub use self::metrics::{attempts, metrics_page, render_metrics};
 pub use self::pipeline::PipelineTelemetry;
 pub use self::recent::{PipelineEvent, live_events, recent_events};

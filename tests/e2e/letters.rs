@@ -68,6 +68,10 @@ fn three_failures_are_three_groups_and_each_letter_is_found_and_shown(test: &Tes
     assert!(printed.contains("30 dead letters in 3 groups"), "{printed}");
 
     let fingerprint = groups["groups"][0]["fingerprint"].as_str().unwrap();
+    let of_group = format!("group=\"{fingerprint}\"");
+    worker.await_metric("fnbridge_dead_letters_arrived_total", &[&of_group], 10.0);
+    worker.await_metric("fnbridge_dead_letters_open", &[&of_group], 10.0);
+    worker.await_log(&["a new kind of dead letter", fingerprint]);
     for (arguments, count) in [
         (vec!["--fingerprint", fingerprint], 10),
         (vec!["--reason", "UNKNOWN customer 9"], 1),

@@ -8,6 +8,9 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::More;
+use crate::telemetry::log;
+use crate::telemetry::metrics::letters::Depth;
+use crate::telemetry::metrics::worker;
 use crate::telemetry::repeats::Repeats;
 
 /// Says what happens to the worker.
@@ -27,6 +30,26 @@ impl WorkerTelemetry {
             true => info!("this worker leads the fleet: it places pipelines"),
             false => info!("this worker leads the fleet no more"),
         }
+    }
+
+    /// A dead letter was written that the index did not have before.
+    pub fn letter_arrived(self, pipeline: &str, stage: &str, fingerprint: &str) {
+        worker().letters.arrived(pipeline, stage, fingerprint);
+    }
+
+    /// The dead letters that somebody has to see to, where this worker counts them.
+    pub fn letters_open(self, open: Vec<Depth>) {
+        worker().letters.set_open(open);
+    }
+
+    /// Records of a pipeline fail in a way that has not been seen of it.
+    pub fn new_group(self, pipeline: &str, stage: &str, fingerprint: &str, id: &str, reason: &str) {
+        // A function's own words may hold pieces of records.
+        let reason = match stage == "function" && !log::tells_of_records() {
+            true => "see the letter",
+            false => reason,
+        };
+        warn!(pipeline, stage, fingerprint, id, "a new kind of dead letter: {reason}");
     }
 
     /// The control plane, or its store, does not answer.

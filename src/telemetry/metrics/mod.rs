@@ -3,6 +3,7 @@
 //! `table` defines every metric once: its name, what it says, and where its value is read at a scrape.
 
 mod instruments;
+pub(crate) mod letters;
 pub(crate) mod page;
 pub(crate) mod seen;
 pub(crate) mod state;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
+use super::letters::Letters;
 use super::{Counter, Flag, Histogram};
 use crate::delivery::answer::{Disposition, Stage};
 use crate::delivery::event::{Assignment, AttemptOutcome, GuardKind, View};
@@ -46,6 +47,7 @@ pub(crate) struct WorkerState {
     pub(crate) started: SystemTime,
     pub(crate) spans_exported: Arc<Counter>,
     pub(crate) spans_failed: Arc<Counter>,
+    pub(crate) letters: Letters,
     pipelines: RwLock<BTreeMap<Arc<str>, Arc<PipelineState>>>,
 }
 
@@ -55,6 +57,7 @@ impl WorkerState {
             started: SystemTime::now(),
             spans_exported: Arc::default(),
             spans_failed: Arc::default(),
+            letters: Letters::default(),
             pipelines: RwLock::default(),
         }
     }

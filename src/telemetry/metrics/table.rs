@@ -51,6 +51,7 @@ pub(crate) enum Read {
 
 const WORKER: &[&str] = &[];
 const PIPELINE: &[&str] = &["pipeline"];
+const LETTERS: &[&str] = &["pipeline", "stage", "group"];
 const SINK: &[&str] = &["pipeline", "sink"];
 const PARTITION: &[&str] = &["pipeline", "topic", "partition"];
 
@@ -536,6 +537,31 @@ pub(crate) const TABLE: &[Metric] = &[
                 out.count(&[seen.name(), what], *times);
             }
         }),
+    },
+    Metric {
+        name: "fnbridge_dead_letters_open",
+        kind: Kind::Gauge,
+        unit: Unit::Records,
+        labels: LETTERS,
+        help: "Dead letters of the fleet that somebody has to see to, told by the worker that leads; the group `other` holds those \
+               beyond a pipeline's 50 largest groups.",
+        read: Read::Worker(|worker, out| worker.letters.put_open(out)),
+    },
+    Metric {
+        name: "fnbridge_dead_letters_oldest_seconds",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: PIPELINE,
+        help: "How long ago the oldest of them was given up.",
+        read: Read::Worker(|worker, out| worker.letters.put_ages(out)),
+    },
+    Metric {
+        name: "fnbridge_dead_letters_arrived_total",
+        kind: Kind::Counter,
+        unit: Unit::Records,
+        labels: LETTERS,
+        help: "Dead letters that were written to the fleet's topics while this worker led.",
+        read: Read::Worker(|worker, out| worker.letters.put_arrived(out)),
     },
     Metric {
         name: "fnbridge_trace_spans_total",
