@@ -30,6 +30,8 @@ pub mod letters;
 
 pub mod redrive;
 
+pub mod audit;
+
 pub mod control;
 
 pub mod api;

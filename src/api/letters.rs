@@ -214,7 +214,7 @@ fn standings(marks: Option<&str>) -> Result<Vec<Standing>, Problem> {
     marks.split(',').map(standing).collect()
 }
 
-fn time(field: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+pub(super) fn time(field: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(text) = text else { return Ok(None) };
     match text.parse::<Timestamp>() {
         Ok(time) => Ok(Some(time.as_millisecond())),

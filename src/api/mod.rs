@@ -2,6 +2,7 @@
 
 mod access;
 mod asked;
+mod audit;
 mod events;
 mod fleet;
 mod guard;
@@ -148,6 +149,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(work::routes())
         .merge(letters::routes())
         .merge(redrives::routes())
+        .merge(audit::routes())
         .split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     if let Some(components) = &mut document.components {

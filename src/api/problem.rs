@@ -99,6 +99,8 @@ kinds! {
         "No letter was found that may be sent through again; `detail` says why not. A dry run (`dry_run`) lists the reasons.";
     WrongState "wrong_state" CONFLICT "The redrive can't be told that now"
         "One that is done or cancelled stays so: ask for another. `GET /v1/redrives/{id}` tells how it stands.";
+    CannotAudit "cannot_audit" CONFLICT "The pipeline can't be audited"
+        "It has committed nothing yet, or a cluster does not answer; `detail` says which.";
     NotSupportedHere "not_supported_here" CONFLICT "This cluster can't do it"
         "The embedded broker of `fnbridge dev` has no such function; a Kafka has.";
     NoSecretsKey "no_secrets_key" CONFLICT "No key for secrets is configured"

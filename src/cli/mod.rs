@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod audit;
 mod check;
 mod context;
 pub mod dev;
@@ -14,6 +15,7 @@ mod remote;
 mod schema;
 mod serve;
 mod show;
+mod time;
 mod trial;
 
 use std::io;
@@ -45,6 +47,7 @@ enum Command {
     Try(trial::TryArgs),
     Fleet(fleet::FleetArgs),
     Events(fleet::EventsArgs),
+    Audit(audit::AuditArgs),
     AuditLog(fleet::AuditLogArgs),
     Dlq(dlq::DlqArgs),
     Secrets(access::SecretsArgs),
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Try(args) => done(on_runtime(args.run())),
         Command::Fleet(args) => done(on_runtime(args.run())),
         Command::Events(args) => done(on_runtime(args.run())),
+        Command::Audit(args) => done(on_runtime(args.run())),
         Command::AuditLog(args) => done(on_runtime(args.run())),
         Command::Dlq(args) => done(on_runtime(args.run())),
         Command::Secrets(args) => done(on_runtime(args.run())),

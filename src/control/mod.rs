@@ -1,6 +1,7 @@
 //! What the fleet is to run, kept in a store, and seen to.
 
 pub mod access;
+pub mod accounts;
 pub mod audit;
 pub mod files;
 pub mod fleet;

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod cluster;
+mod committed;
 pub mod embedded;
 pub mod error;
 mod lookup;
@@ -16,6 +17,7 @@ mod start;
 
 pub use admin::Admin;
 pub use cluster::{ClusterSettings, Mechanism, Password, Sasl, Security, Tls};
+pub use committed::committed;
 pub use error::{KafkaError, Kind, Resource, Right};
 pub use lookup::read_record;
 pub use pattern::TopicPattern;

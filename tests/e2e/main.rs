@@ -3,6 +3,7 @@
 //! Tests run side by side on shared brokers, each with topics and groups of its own, and wait for named conditions,
 //! never for time to pass. A broker that can't be had fails the test that needs it.
 
+mod audit;
 mod crash;
 mod edge;
 mod fleet;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         edge::tests(),
         poison::tests(),
         outage::tests(),
+        audit::tests(),
         crash::tests(),
         fleet::tests(),
         letters::tests(),

@@ -1,5 +1,6 @@
 //! What goes over the wire, shared by the API and the commands that use it.
 
+mod audit;
 mod letters;
 mod redrives;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+pub use audit::{Audit, AuditQuery, AuditedPartition, Counting};
 pub use letters::{
     DeadLetter, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterPage, LetterQuery, ShownLetter,
 };

@@ -1,5 +1,6 @@
 //! What people see of the API's answers: each is a function from an answer to a text.
 
+mod audit;
 mod fleet;
 mod letters;
 mod pipelines;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use crate::api::wire::Phase;
 use crate::control::registry::Difference;
 
+pub(super) use audit::audit;
 pub(super) use fleet::{audit_log, event, secrets, tokens, workers};
 pub(super) use letters::{groups, letter, letters};
 pub(super) use pipelines::{history, list, pipeline, status, tried};

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::*;
 use crate::api::wire::{
-    Audited, Change, DeadLetter, History, LastError, LetterGroup, LimitUse, PartitionStatus, Pipeline, PipelineEvent,
-    PipelineStatus, PipelineSummary, Redrive, Secret, ShownLetter, SinkStatus, TaskStatus, TaskSummary, Token, Worker,
+    Audit, Audited, Change, DeadLetter, History, LastError, LetterGroup, LimitUse, PartitionStatus, Pipeline,
+    PipelineEvent, PipelineStatus, PipelineSummary, Redrive, Secret, ShownLetter, SinkStatus, TaskStatus, TaskSummary,
+    Token, Worker,
 };
 
 fn now() -> Timestamp {
@@ -297,4 +298,18 @@ fn a_letter_that_was_seen_to_says_by_whom_and_why() {
         "marked": {"at": "2026-03-02T03:00:00Z", "by": "ann", "differences": [{"field": "", "from": "{", "to": "{}"}]},
     }));
     assert_snapshot!(plain(&letter(&shown)));
+}
+
+#[test]
+fn an_audit_says_first_whether_it_adds_up_and_names_what_does_not() {
+    let found: Audit = answer(json!({
+        "pipeline": "orders-enrich", "adds_up": false, "from": "2026-03-02T02:00:00.000Z", "to": "2026-03-02T03:00:00.000Z",
+        "settled": {"delivered": 970, "dropped": 10, "dead_lettered": 20, "expired": 0, "filtered": 0, "skipped": 0}, "records": 1000,
+        "with_result": 974, "more_results": 3, "with_letter": 20, "letters": {"open": 15, "redriven": 5}, "neither": 11, "missing": 1,
+        "uncounted": 0, "gone": 0, "unsettled": 4, "suspects": ["orders/3/42", "orders/3/77"], "not_countable": [],
+        "left_out": {"orders/1": "offsets were moved"}, "read": 2000,
+        "partitions": [{"partition": "orders/3", "from": 0, "to": 1000, "records": 1000, "with_result": 974, "with_letter": 20,
+            "missing": 1, "uncounted": 0, "gone": 0, "unsettled": 4}],
+    }));
+    assert_snapshot!(plain(&audit(&found)));
 }

@@ -10,10 +10,10 @@ mod leader;
 mod member;
 pub mod placement;
 mod plane;
-mod redrives;
 mod remote;
 mod report;
 mod seeker;
+mod surroundings;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::access::Secrets;
+use super::accounts::{self, Audits};
 use super::letters::{Letters, dead_letter_topic};
 use super::redrives::{Board, Marks, Shift};
 use super::registry::{Followed, Registry};
@@ -33,7 +34,7 @@ use crate::store::{CommitError, Store, StoreError, Transaction, Write};
 use crate::telemetry::{PipelineEvent, status};
 use desk::AtDesk;
 use leader::{Decided, Leader};
-use redrives::Surroundings;
+use surroundings::Surroundings;
 
 pub use desk::{Changes, Desk};
 pub use here::Here;
@@ -61,6 +62,7 @@ pub struct Fleet {
     decided: Arc<Mutex<Decided>>,
     board: Board,
     marks: Marks,
+    audits: Audits,
     /// What leads, and what redrives.
     leading: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -87,19 +89,27 @@ impl Fleet {
             letters: letters.clone(),
             decided: decided.clone(),
             apart: Mutex::default(),
+            sources: Mutex::default(),
         };
-        let shift = Shift::new(Arc::new(around), store.clone(), LEASE);
+        let around = Arc::new(around);
+        let shift = Shift::new(around.clone(), store.clone(), LEASE);
+        let accounts = accounts::keep(around, store.clone());
         Arc::new(Fleet {
             here,
             board: Board::new(store.clone()),
             marks: Marks::new(store.clone()),
+            audits: Audits::default(),
             store,
             registry,
             secrets,
             desk,
             letters,
             decided,
-            leading: Mutex::new(vec![tokio::spawn(leader.run()), tokio::spawn(shift.run())]),
+            leading: Mutex::new(vec![
+                tokio::spawn(leader.run()),
+                tokio::spawn(shift.run()),
+                tokio::spawn(accounts),
+            ]),
         })
     }
 
@@ -166,6 +176,11 @@ impl Fleet {
     /// Redrives, as they are asked for and come along.
     pub fn redrives(&self) -> &Board {
         &self.board
+    }
+
+    /// Audits under way on this worker.
+    pub fn audits(&self) -> &Audits {
+        &self.audits
     }
 
     /// The index shows what was done, where it is this worker's to keep; who else keeps one is told by the store.

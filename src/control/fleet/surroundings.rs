@@ -1,4 +1,4 @@
-//! What redrives see of this worker and its fleet.
+//! What redrives and accounts see of this worker and its fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -11,9 +11,10 @@ use super::here::Here;
 use super::leader::Decided;
 use super::{Duty, lock, reports};
 use crate::control::access::Secrets;
+use crate::control::accounts::Leads;
 use crate::control::letters::Letters;
 use crate::control::redrives::Around;
-use crate::kafka::ClusterSettings;
+use crate::kafka::{ClusterSettings, SourceSettings};
 use crate::letters::Index;
 use crate::pipeline::Redriver;
 use crate::store::{Store, StoreError};
@@ -29,6 +30,8 @@ pub(super) struct Surroundings {
     /// Pipelines that only workers without a store run: who leads redrives through them from apart. Each with the revision of the
     /// document that it was made of.
     pub(super) apart: Mutex<BTreeMap<String, (u64, Redriver)>>,
+    /// What pipelines read, by the revision of their documents.
+    pub(super) sources: Mutex<BTreeMap<String, (u64, SourceSettings)>>,
 }
 
 impl Surroundings {
@@ -62,6 +65,40 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    async fn look_up_sources(&self) -> Result<Vec<(String, SourceSettings)>, StoreError> {
+        let registered = self.desk.pipelines().await?;
+        let is_known = |name: &str, revision: u64| {
+            lock(&self.sources)
+                .get(name)
+                .is_some_and(|(known, _)| *known == revision)
+        };
+        if registered
+            .values()
+            .any(|pipeline| !is_known(&pipeline.name, pipeline.revision))
+        {
+            let secrets = self.secrets.values().await?;
+            for pipeline in registered
+                .values()
+                .filter(|pipeline| !is_known(&pipeline.name, pipeline.revision))
+            {
+                let built = self.here.foundation.pipeline(&pipeline.document.to_string(), &secrets);
+                // One that can't be built here is told by the workers that are to run it.
+                let Ok(built) = built else { continue };
+                lock(&self.sources).insert(pipeline.name.clone(), (pipeline.revision, built.settings.source));
+            }
+        }
+        let mut sources = lock(&self.sources);
+        sources.retain(|name, _| registered.contains_key(name));
+        let stored = sources.iter().map(|(name, (_, source))| (name.clone(), source.clone()));
+        let files = self.here.files.borrow();
+        let from_files = files
+            .iter()
+            .map(|file| (file.settings.name.clone(), file.settings.source.clone()));
+        Ok(stored.chain(from_files).collect())
+    }
+}
+
 impl Around for Surroundings {
     fn worker(&self) -> &str {
         &self.here.identity.id
@@ -73,7 +110,7 @@ impl Around for Surroundings {
     }
 
     fn index(&self) -> Option<Arc<Index>> {
-        let keeps = self.letters.is_shared || self.leads();
+        let keeps = self.letters.is_shared || Around::leads(self);
         keeps.then(|| self.letters.index.clone())
     }
 
@@ -106,5 +143,19 @@ impl Around for Surroundings {
 
     fn now_ms(&self) -> i64 {
         i64::try_from(now_ms()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Leads for Surroundings {
+    fn leads(&self) -> bool {
+        Around::leads(self)
+    }
+
+    fn sources(&self) -> BoxFuture<'_, Result<Vec<(String, SourceSettings)>, StoreError>> {
+        self.look_up_sources().boxed()
+    }
+
+    fn now_ms(&self) -> i64 {
+        Around::now_ms(self)
     }
 }
