@@ -11,6 +11,7 @@ mod flights;
 mod harness;
 mod letters;
 mod mistakes;
+mod on_call;
 mod order;
 mod outage;
 mod poison;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         fleet::tests(),
         letters::tests(),
         redrive::tests(),
+        on_call::tests(),
         rights::tests(),
         roles::tests(),
         mistakes::tests(),

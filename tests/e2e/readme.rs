@@ -1,11 +1,11 @@
 //! README's chapter on registering, word for word: its commands are read from the page and run in their order.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
+use crate::harness::commands::commands;
 use crate::harness::server::{Reply, Server};
 use crate::harness::test::{Test, suite};
 use crate::harness::worker::{Setting, Worker};
@@ -88,20 +88,4 @@ fn what_the_readme_says_of_registering_works_as_it_stands(test: &Test) {
     run(&next("fnbridge pipelines delete orders"), &["--yes"]);
     worker.await_log(&["orders", "pipeline stopped"]);
     assert!(commands.is_empty(), "nothing was left out: {commands:?}");
-}
-
-/// The lines of the code blocks of one chapter, without remarks.
-fn commands(page: &str, chapter: &str) -> VecDeque<String> {
-    let (_, rest) = page
-        .split_once(chapter)
-        .unwrap_or_else(|| panic!("README.md has no chapter {chapter}"));
-    let chapter = rest.split("\n## ").next().unwrap_or_default();
-    let blocks = chapter.split("```").skip(1).step_by(2);
-    let lines = blocks
-        .flat_map(str::lines)
-        .map(|line| line.split(" #").next().unwrap_or_default().trim());
-    lines
-        .filter(|line| line.starts_with("fnbridge "))
-        .map(str::to_owned)
-        .collect()
 }

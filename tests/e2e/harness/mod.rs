@@ -2,6 +2,7 @@
 
 pub mod checker;
 pub mod children;
+pub mod commands;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
