@@ -1,37 +1,39 @@
 //! Dead letters: found, grouped, and shown in full.
 
+mod export;
+mod records;
+pub(super) mod shown;
+
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use axum::extract::State;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asked::{Name, Params, allow};
+use super::asked::{Params, allow};
 use super::problem::{Kind, Problem};
 use super::wire::{
-    DeadLetter, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterMark, LetterPage, LetterQuery, PageQuery,
-    ProblemDocument, ShownLetter,
+    DeadLetter, LetterGroup, LetterGroups, LetterList, LetterPage, LetterQuery, PageQuery, ProblemDocument,
 };
 use super::{App, pipelines, rfc3339};
 use crate::control::access::{Caller, Role};
-use crate::deadletter::source_headers;
-use crate::delivery::record::Record;
-use crate::kafka::{ClusterSettings, KafkaError, Kind as KafkaKind, read_record};
-use crate::letters::{Filter, Index, IndexError, Letter, Newest, Standing, key_digest, place_of};
+use crate::letters::{Contents, Filter, Index, IndexError, Letter, Newest, Standing, cursor, key_digest};
+use records::Records;
 
 /// Parts of a histogram.
 const BUCKETS: usize = 24;
 const MOST_GROUPS: usize = 100;
+/// Records are looked through for so long; the next page goes on.
+const SEARCH_FOR: Duration = Duration::from_secs(5);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(groups))
-        .routes(routes!(show))
+        .routes(routes!(shown::show))
+        .routes(routes!(export::export))
 }
 
 /// Lists dead letters, newest first. What was written in the last second or two may be missing yet.
@@ -45,6 +47,7 @@ async fn list(
     Params(query): Params<LetterQuery>,
     Params(page): Params<LetterPage>,
 ) -> Result<Json<LetterList>, Problem> {
+    let contents = contents(&query)?;
     let filter = filter(&caller, query)?;
     let limit = pipelines::limit(&PageQuery {
         after: None,
@@ -54,6 +57,9 @@ async fn list(
         false => Newest::First,
         true => Newest::Last,
     };
+    if contents.is_anything() {
+        return search(app, filter, newest, page.after, limit, &contents).await;
+    }
     let listed = index(&app)
         .await?
         .list(&filter, newest, page.after.as_deref(), limit)
@@ -61,7 +67,53 @@ async fn list(
     Ok(Json(LetterList {
         letters: listed.letters.iter().map(told).collect(),
         next: listed.next,
+        looked_at: None,
     }))
+}
+
+/// Letters whose records hold something: as many as are found in time.
+async fn search(
+    app: App,
+    filter: Filter,
+    newest: Newest,
+    after: Option<String>,
+    limit: usize,
+    contents: &Contents,
+) -> Result<Json<LetterList>, Problem> {
+    index(&app).await?;
+    let began = Instant::now();
+    let mut records = Records::new(app, filter, newest, after);
+    let mut found = LetterList {
+        letters: Vec::new(),
+        next: None,
+        looked_at: Some(0),
+    };
+    let mut looked_at = 0;
+    loop {
+        let part = records
+            .next()
+            .await
+            .map_err(|reason| Problem::new(Kind::ClusterAway, reason))?;
+        if part.is_empty() {
+            found.next = None;
+            break;
+        }
+        for (letter, record) in part {
+            if found.letters.len() == limit {
+                break;
+            }
+            looked_at += 1;
+            found.next = Some(cursor(&letter));
+            if record.is_some_and(|record| contents.are_in(&record)) {
+                found.letters.push(told(&letter));
+            }
+        }
+        if found.letters.len() == limit || began.elapsed() >= SEARCH_FOR {
+            break;
+        }
+    }
+    found.looked_at = Some(looked_at);
+    Ok(Json(found))
 }
 
 /// Groups dead letters by how they failed, the largest group first.
@@ -74,6 +126,7 @@ async fn groups(
     caller: Caller,
     Params(query): Params<LetterQuery>,
 ) -> Result<Json<LetterGroups>, Problem> {
+    refuse_contents(&query)?;
     let filter = filter(&caller, query)?;
     let groups = index(&app).await?.groups(&filter, BUCKETS, MOST_GROUPS).await?;
     let groups = groups.into_iter().map(|group| LetterGroup {
@@ -89,79 +142,6 @@ async fn groups(
     }))
 }
 
-/// Shows a dead letter in full, as it stands in its topic. The id's slashes are written as `%2F`.
-#[utoipa::path(get, path = "/v1/dead-letters/{id}", tag = "dead letters", params(("id" = String, Path, example = "orders.dead-letter/0/0")),
-    responses(
-        (status = 200, body = ShownLetter),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
-    ))]
-async fn show(State(app): State<App>, caller: Caller, Name(id): Name) -> Result<Json<ShownLetter>, Problem> {
-    let (place, offset) = place_of(&id).ok_or_else(|| {
-        let detail = format!("found the id {id:?}, expected TOPIC/PARTITION/OFFSET of a dead-letter topic");
-        Problem::new(Kind::InvalidRequest, detail).at("id")
-    })?;
-    let nothing = || {
-        Problem::new(
-            Kind::NotFound,
-            format!("found no dead letter {id:?}; GET /v1/dead-letters lists them"),
-        )
-    };
-    let letter = index(&app).await?.get(&place, offset).await?.ok_or_else(nothing)?;
-    let pipeline = letter.told.pipeline.clone().unwrap_or_default();
-    allow(&caller, Role::Viewer, &pipeline)?;
-    let clusters = app.fleet.clusters_with(&place.topic).await?;
-    let mut failure = None;
-    for cluster in clusters {
-        let (settings, at) = (cluster.clone(), place.clone());
-        match read(settings, at, offset).await {
-            Ok(record) => {
-                let marked = marked(&app, &letter).await?;
-                return Ok(Json(ShownLetter {
-                    marked,
-                    ..shown(&letter, &record)
-                }));
-            }
-            Err(error) => failure = Some(error),
-        }
-    }
-    Err(match failure {
-        None => nothing(),
-        Some(error) if matches!(error.kind, KafkaKind::OutOfRange | KafkaKind::Missing) => Problem::new(
-            Kind::NotFound,
-            format!("{id} is no longer in its topic: {}", error.text),
-        ),
-        Some(error) => Problem::new(Kind::ClusterAway, error.to_string()),
-    })
-}
-
-/// What was done about a letter.
-async fn marked(app: &App, letter: &Letter) -> Result<Option<LetterMark>, Problem> {
-    if letter.stands.standing.is_open() {
-        return Ok(None);
-    }
-    let mark = app.fleet.marks().get(&letter.place, letter.offset).await?;
-    let Some(mark) = mark else { return Ok(None) };
-    let differences = match letter.stands.standing {
-        Standing::Edited => app.fleet.marks().edit(&letter.place, letter.offset).await?,
-        _ => Vec::new(),
-    };
-    Ok(Some(LetterMark {
-        at: rfc3339(mark.at_ms),
-        by: mark.by,
-        why: mark.why,
-        differences,
-    }))
-}
-
-pub(super) async fn read(
-    cluster: std::sync::Arc<ClusterSettings>,
-    place: crate::delivery::record::TopicPartition,
-    offset: i64,
-) -> Result<Record, KafkaError> {
-    let read = tokio::task::spawn_blocking(move || read_record(&cluster, &place, offset)).await;
-    read.unwrap_or_else(|error| Err(KafkaError::new(KafkaKind::Other, error.to_string())))
-}
-
 pub(super) async fn index(app: &App) -> Result<&Index, Problem> {
     app.fleet.letters().await?.map_err(|leader| match leader {
         Some(address) => Problem::new(
@@ -170,6 +150,22 @@ pub(super) async fn index(app: &App) -> Result<&Index, Problem> {
         ),
         None => Problem::new(Kind::StoreAway, "no worker leads the fleet yet; send the request again"),
     })
+}
+
+/// What letters' records have to hold.
+fn contents(query: &LetterQuery) -> Result<Contents, Problem> {
+    let read = Contents::read(query.header.as_deref(), query.value.as_deref());
+    read.map_err(|(field, detail)| Problem::new(Kind::InvalidRequest, detail).at(field))
+}
+
+/// What only an index is asked for is not asked what records hold.
+pub(super) fn refuse_contents(query: &LetterQuery) -> Result<(), Problem> {
+    if query.header.is_none() && query.value.is_none() {
+        return Ok(());
+    }
+    let field = if query.header.is_some() { "header" } else { "value" };
+    let detail = "only lists and exports read records: list the letters with it, and name them by their ids";
+    Err(Problem::new(Kind::InvalidRequest, detail).at(field))
 }
 
 pub(super) fn filter(caller: &Caller, query: LetterQuery) -> Result<Filter, Problem> {
@@ -246,46 +242,6 @@ fn told(letter: &Letter) -> DeadLetter {
         mark: letter.stands.standing.name().to_owned(),
         redrive: letter.stands.job.clone(),
         outcome: letter.stands.result.clone(),
-    }
-}
-
-fn shown(letter: &Letter, record: &Record) -> ShownLetter {
-    let last = |name: &str| {
-        let header = record.headers.iter().rev().find(|header| header.name == name)?;
-        Some(String::from_utf8_lossy(header.value.as_ref()?).into_owned())
-    };
-    let (key, key_base64) = text_or_base64(record.key.as_ref());
-    let (text, value_base64) = text_or_base64(record.value.as_ref());
-    ShownLetter {
-        letter: told(letter),
-        timestamp: (record.timestamp_ms >= 0).then(|| rfc3339(record.timestamp_ms)),
-        key,
-        key_base64,
-        value: text.map_or(Value::Null, |text| {
-            serde_json::from_str(&text).unwrap_or(Value::String(text))
-        }),
-        value_base64,
-        headers: source_headers(record)
-            .map(|header| LetterHeader {
-                name: header.name.clone(),
-                value: header
-                    .value
-                    .as_ref()
-                    .map(|value| String::from_utf8_lossy(value).into_owned()),
-            })
-            .collect(),
-        response: last("fnbridge.response"),
-        result: last("fnbridge.result").map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
-        marked: None,
-        truncated: last("fnbridge.truncated"),
-    }
-}
-
-fn text_or_base64(bytes: Option<&Bytes>) -> (Option<String>, Option<String>) {
-    match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
-        None => (None, None),
-        Some((Ok(text), _)) => (Some(text.to_owned()), None),
-        Some((Err(_), bytes)) => (None, Some(STANDARD.encode(bytes))),
     }
 }
 

@@ -120,6 +120,11 @@ kinds! {
 }
 
 impl Problem {
+    /// What was found, what was expected, what to do.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A problem of a kind; the detail says what was found, what was expected, what to do.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Problem {
         Problem {

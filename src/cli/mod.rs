@@ -49,7 +49,7 @@ enum Command {
     Events(fleet::EventsArgs),
     Audit(audit::AuditArgs),
     AuditLog(fleet::AuditLogArgs),
-    Dlq(dlq::DlqArgs),
+    Dlq(Box<dlq::DlqArgs>),
     Secrets(access::SecretsArgs),
     Tokens(access::TokensArgs),
     Context(context::ContextArgs),

@@ -124,13 +124,8 @@ impl Function {
     /// Calls the function with one record, outside of any delivery; the request says so in `fnbridge-trial`.
     pub async fn trial(&self, record: Arc<Record>) -> Tried {
         let records = [record];
-        let batch = Batch {
-            pipeline: &self.settings.pipeline,
-            id: &batch_id(&records),
-            records: &records,
-            attempt: 1,
-            traceparent: None,
-        };
+        let id = batch_id(&records);
+        let batch = self.alone(&records, &id);
         let mut tried = Tried {
             request: Bytes::new(),
             status: None,
@@ -156,6 +151,26 @@ impl Function {
             Err(error) => without_answer(error),
         };
         tried
+    }
+
+    /// The request that a first call with one record would be; nothing is sent.
+    ///
+    /// # Errors
+    /// What can't be said in a request.
+    pub fn would_send(&self, record: Arc<Record>) -> Result<Request<Bytes>, String> {
+        let records = [record];
+        let id = batch_id(&records);
+        self.request(&self.alone(&records, &id))
+    }
+
+    fn alone<'a>(&'a self, records: &'a [Arc<Record>], id: &'a str) -> Batch<'a> {
+        Batch {
+            pipeline: &self.settings.pipeline,
+            id,
+            records,
+            attempt: 1,
+            traceparent: None,
+        }
     }
 
     fn request(&self, batch: &Batch<'_>) -> Result<Request<Bytes>, String> {

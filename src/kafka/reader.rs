@@ -24,16 +24,30 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Opens a client. This does not wait for the cluster.
+    /// Opens a client that reads here and there: what it waited for before is not in its way for long. This does not wait for the
+    /// cluster.
     ///
     /// # Errors
     /// [`Kind::Settings`], with the property that is wrong.
     pub fn open(cluster: &Arc<ClusterSettings>, client_id: &str) -> Result<LogReader, KafkaError> {
+        LogReader::waiting(cluster, client_id, 50)
+    }
+
+    /// Opens a client that stays at the ends of its logs, and asks a broker twice a second. This does not wait for the cluster.
+    ///
+    /// # Errors
+    /// [`Kind::Settings`], with the property that is wrong.
+    pub fn tail(cluster: &Arc<ClusterSettings>, client_id: &str) -> Result<LogReader, KafkaError> {
+        LogReader::waiting(cluster, client_id, 500)
+    }
+
+    fn waiting(cluster: &Arc<ClusterSettings>, client_id: &str, wait_ms: u32) -> Result<LogReader, KafkaError> {
         let settings = [
             ("group.id", client_id.to_owned()),
             ("client.id", client_id.to_owned()),
             ("enable.auto.commit", "false".to_owned()),
             ("enable.partition.eof", "true".to_owned()),
+            ("fetch.wait.max.ms", wait_ms.to_string()),
         ];
         let consumer = cluster.config(&settings).create();
         Ok(LogReader {

@@ -265,7 +265,7 @@ impl Index {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Listed, IndexError> {
-        let after = after.map(cursor).transpose()?;
+        let after = after.map(parsed).transpose()?;
         let most = limit.saturating_add(1);
         let parts = self.parts(filter).await?;
         let mut letters = Vec::new();
@@ -281,7 +281,7 @@ impl Index {
         let more = letters.len() > limit;
         letters.truncate(limit);
         let next = letters.last().filter(|_| more);
-        let next = next.map(|last| format!("{}/{}", last.at_ms, last.id()));
+        let next = next.map(cursor);
         Ok(Listed { letters, next })
     }
 
@@ -437,11 +437,16 @@ impl Index {
     }
 }
 
+/// What a part of a list comes after: a letter, by when it was given up and where it stands.
+pub fn cursor(letter: &Letter) -> String {
+    format!("{}/{}", letter.at_ms, letter.id())
+}
+
 /// When a letter was given up, and where it stands.
 type Cursor = (i64, TopicPartition, i64);
 
 /// Reads `AT/TOPIC/PARTITION/OFFSET`.
-fn cursor(text: &str) -> Result<Cursor, IndexError> {
+fn parsed(text: &str) -> Result<Cursor, IndexError> {
     let read = || {
         let (at, id) = text.split_once('/')?;
         let (place, offset) = super::place_of(id)?;

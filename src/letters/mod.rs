@@ -1,8 +1,11 @@
 //! Dead letters, found again: an index over the dead-letter topics, which stay the truth. It holds a row a letter and no
 //! value, and is a cache: lost, it is read from the topics anew.
 
+mod contents;
+mod fetch;
 mod filter;
 mod index;
+mod later;
 mod marks;
 mod rows;
 mod standing;
@@ -16,8 +19,11 @@ use sha2::{Digest, Sha256};
 use crate::deadletter::{Told, told};
 use crate::delivery::record::{Record, TopicPartition};
 
+pub use contents::Contents;
+pub use fetch::fetch;
 pub use filter::{Filter, Newest};
-pub use index::{Group, Index, IndexError, Listed};
+pub use index::{Group, Index, IndexError, Listed, cursor};
+pub use later::{Later, later};
 pub use marks::{CLOCKS_DIFFER_MS, Marked, Tally};
 pub use standing::{Standing, Stands};
 pub use tail::{Tail, Tailed};

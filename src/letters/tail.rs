@@ -79,7 +79,7 @@ async fn follow(
     born_ms: i64,
 ) -> Result<Never, String> {
     let told = |error: KafkaError| error.to_string();
-    let mut reader = Some(LogReader::open(cluster, "fnbridge-dead-letters").map_err(told)?);
+    let mut reader = Some(LogReader::tail(cluster, "fnbridge-dead-letters").map_err(told)?);
     let mut positions = index.read_up_to().await.map_err(|error| error.to_string())?;
     let mut looked: Option<Instant> = None;
     let mut assigned: BTreeMap<TopicPartition, i64> = BTreeMap::new();

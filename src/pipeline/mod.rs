@@ -25,7 +25,7 @@ pub use settings::PipelineSettings;
 pub use shards::Shards;
 pub use share::{Claim, share_by_weight};
 pub use skips::SkipError;
-pub use trial::{Trial, try_record};
+pub use trial::{Trial, WouldSend, try_record, would_send};
 
 /// A pipeline that runs on this worker: its task, and the parts that the task is joined with.
 #[derive(Debug)]

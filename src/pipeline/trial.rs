@@ -11,7 +11,7 @@ use crate::convert::admit;
 use crate::deadletter::given_up;
 use crate::delivery::answer::{Answer, Verdict};
 use crate::delivery::event::Admission;
-use crate::delivery::record::{Output, TopicPartition};
+use crate::delivery::record::{Output, Record, TopicPartition};
 use crate::function::Function;
 use crate::http::AnswerPool;
 use crate::kafka::read_record;
@@ -33,6 +33,48 @@ pub struct Trial {
     pub meaning: String,
     /// The results that would go to the sinks.
     pub results: Vec<Output>,
+}
+
+/// A request as it would be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldSend {
+    /// Where to; it is a POST.
+    pub url: String,
+    /// The headers; what the pipeline's document or its secrets say in them is left out.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The request that the pipeline's function would get for a dead letter's record, by the document as it is now.
+///
+/// # Errors
+/// Why there would be none.
+pub fn would_send(settings: &PipelineSettings, letter: Record) -> Result<WouldSend, String> {
+    let function = settings
+        .function
+        .clone()
+        .ok_or("the pipeline has no function: records go to the sinks as they are")?;
+    let record = given_up(letter);
+    if let Some(formats) = &settings.formats
+        && let Admission::Refused { reason, .. } = admit(&record, formats)
+    {
+        return Err(format!("it would not be called: {reason}"));
+    }
+    let configured: Vec<String> = function.headers.iter().map(|(name, _)| name.to_lowercase()).collect();
+    let function = Function::new(function, AnswerPool::new(settings.task.in_flight_bytes))?;
+    let request = function.would_send(Arc::new(record))?;
+    let shown = |name: &str, value: &[u8]| match configured.iter().any(|own| own == name) {
+        true => "…".to_owned(),
+        false => String::from_utf8_lossy(value).into_owned(),
+    };
+    Ok(WouldSend {
+        url: request.uri().to_string(),
+        headers: (request.headers().iter())
+            .map(|(name, value)| (name.to_string(), shown(name.as_str(), value.as_bytes())))
+            .collect(),
+        body: request.into_body(),
+    })
 }
 
 /// Reads a record and calls the pipeline's function with it once, or another URL's. Of one of the pipeline's dead letters it is

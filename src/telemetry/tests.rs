@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::PipelineTelemetry;
 use super::metrics::page::exposition;
 use super::metrics::state::{WorkerState, lock};
 use super::metrics::table::TABLE;
 use super::status;
+use super::{Depth, PipelineTelemetry};
 use crate::delivery::answer::{Answer, Disposition, Failure, Receipt, Stage};
 use crate::delivery::event::{
     Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, PartitionView, Usage, Used, View,
@@ -187,6 +187,14 @@ fn pipeline() -> (WorkerState, PipelineTelemetry) {
 fn every_metric_of_the_table_is_shown() {
     let (worker, telemetry) = pipeline();
     everything(&telemetry);
+    worker.letters.arrived("orders-enrich", "function", "0123456789abcdef");
+    worker.letters.set_open(vec![Depth {
+        pipeline: "orders-enrich".to_owned(),
+        stage: "function".to_owned(),
+        fingerprint: "0123456789abcdef".to_owned(),
+        letters: 3,
+        oldest_ms: 0,
+    }]);
     let page = exposition(&worker);
     for metric in TABLE {
         let typed = format!("# TYPE {} ", metric.name);

@@ -118,6 +118,63 @@ fn three_failures_are_three_groups_and_each_letter_is_found_and_shown(test: &Tes
         ),
         "{shown}"
     );
+    assert_eq!(shown["would_send"]["url"], json!(function.url()), "{shown}");
+    let body: Value = serde_json::from_str(shown["would_send"]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["records"][0]["id"], json!(format!("{source}/1/150")), "{body}");
+    let later = &shown["later"];
+    assert_eq!(
+        (&later["records"], &later["looked_at"], &later["to_the_end"]),
+        (&json!(0), &json!(149), &json!(true)),
+        "{later}"
+    );
+    test.client().produce(
+        &source,
+        [Entry::value("1").key("k150").to(1), Entry::value("2").key("k150").to(1)],
+    );
+    wait::until_true("later records of the key to have gone through", || {
+        let later = &worker.answer(test.folder(), &["dlq", "show", &id])["later"];
+        (&later["records"], &later["passed"]) == (&json!(2), &json!(2))
+    });
+    let printed = worker.command(test.folder(), &["dlq", "show", &id]);
+    for part in [
+        "request, as it would be sent now",
+        "2 records of this key in 151 that followed, to the end of the log, 2 of them went through",
+    ] {
+        assert!(printed.contains(part), "{part} in {printed}");
+    }
+    for (arguments, count) in [
+        (["--header", "trace=t"], 30),
+        (["--header", "trace=u"], 0),
+        (["--value", "$=150"], 1),
+    ] {
+        let found = letters(
+            test,
+            &worker,
+            &[&[name.as_str(), "--limit", "0"], &arguments[..]].concat(),
+        );
+        assert_eq!(found.len(), count, "{arguments:?}");
+    }
+    let file = test.folder().join("letters.ndjson");
+    let to = file.display().to_string();
+    worker.command(
+        test.folder(),
+        &["dlq", "export", &name, "--reason", "unknown customer", "--to", &to],
+    );
+    let exported = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let values: Vec<&Value> = lines.iter().map(|line| &line["value"]).collect();
+    assert_eq!(
+        values,
+        (0..10)
+            .map(|n| json!(n * 30))
+            .collect::<Vec<_>>()
+            .iter()
+            .collect::<Vec<_>>()
+    );
+    assert_eq!((&lines[5]["id"], &lines[5]["key"]), (&json!(id), &json!("k150")));
     let fixed = Server::echo();
     let tried = worker.answer(test.folder(), &["try", &name, "--at", &id, "--function", &fixed.url()]);
     assert_eq!(

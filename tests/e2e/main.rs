@@ -18,6 +18,7 @@ mod poison;
 mod reading;
 mod readme;
 mod redrive;
+mod redrive_rate;
 mod results;
 mod rights;
 mod roles;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         fleet::tests(),
         letters::tests(),
         redrive::tests(),
+        redrive_rate::tests(),
         on_call::tests(),
         rights::tests(),
         roles::tests(),

@@ -417,6 +417,8 @@ fn a_letter_is_edited_or_discarded_and_the_audit_log_says_who_and_why(test: &Tes
     let open = await_letters(test, &worker, &[&name, "--oldest-first"], 3);
     let same = refused(test, &worker, &["edit", &id(&open[0]), "--value", "0"]);
     assert!(same.contains("the value is the one that it has"), "{same}");
+    let raw = worker.command(test.folder(), &["dlq", "show", &id(&open[0]), "--raw"]);
+    assert_eq!(raw, "0", "nothing but the value");
     let edited = worker.answer(
         test.folder(),
         &["dlq", "edit", &id(&open[0]), "--value", "7", "--why", "typo"],

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::App;
 use crate::api::asked::allow;
-use crate::api::letters::{filter, index};
+use crate::api::letters::{filter, index, refuse_contents};
 use crate::api::operate::settings;
 use crate::api::problem::{Kind, Problem};
 use crate::api::wire::LetterQuery;
@@ -70,6 +70,7 @@ pub(super) async fn choose(app: &App, caller: &Caller, role: Role, which: Which)
         return choose_ids(app, caller, role, &which.ids, which.pipeline).await;
     }
     let query = which.matching.unwrap_or_default();
+    refuse_contents(&query)?;
     let name = which.pipeline.or_else(|| query.pipeline.clone());
     let name = name.ok_or_else(|| wrong("pipeline", "expected the pipeline that the letters are of"))?;
     allow(caller, role, &name)?;

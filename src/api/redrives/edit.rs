@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::chosen::{Which, choose, no_id};
 use crate::api::asked::{Name, Sent};
-use crate::api::letters::read;
+use crate::api::letters::shown::read;
 use crate::api::problem::{Kind, Problem};
 use crate::api::wire::{EditRequest, ProblemDocument, Redrive};
 use crate::api::{App, author};

@@ -53,6 +53,12 @@ pub struct LetterQuery {
     /// That this redrive sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redrive: Option<String>,
+    /// Whose record has this header, as `NAME` or `NAME=VALUE`: records are read for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Whose JSON value holds this, as `PATH=VALUE` with a JSONPath (RFC 9535): records are read for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
 }
 
 /// Which part of a list of letters.
@@ -126,6 +132,9 @@ pub struct LetterList {
     /// What the next page comes after; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// With `header` or `value`: how many letters were looked at for this page, which may be short for want of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<u64>,
 }
 
 /// Dead letters that failed in the same way.
@@ -183,6 +192,12 @@ pub struct ShownLetter {
     /// What was done about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marked: Option<LetterMark>,
+    /// The request that the function would get now: made up from the pipeline's document as it is, never sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_send: Option<WouldSend>,
+    /// Records of the same key that followed it, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<LaterRecords>,
     /// What had to be left out of the letter, or shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated: Option<String>,
@@ -196,4 +211,57 @@ pub struct LetterHeader {
     /// Its value, as text as far as it is text; absent where it is null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+}
+
+/// Which parts of a letter are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ShowQuery {
+    /// Whether records of the same key followed it, and went through: up to 100,000 source records are read for it.
+    #[serde(default)]
+    pub later: bool,
+    /// The value as `value_base64`, whatever it is.
+    #[serde(default)]
+    pub raw: bool,
+}
+
+/// A request that would be sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WouldSend {
+    /// Where to, as a POST; absent where nothing would be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The headers; values that the pipeline's document says are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<LetterHeader>,
+    /// The beginning of the body, as text as far as it is text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// Why nothing would be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_since: Option<String>,
+}
+
+/// Records of a letter's key that followed it in its source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LaterRecords {
+    /// How many there are, as far as was looked.
+    pub records: u64,
+    /// How many of them lie before the group's committed offset: they went through.
+    pub passed: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// How many source records were looked at.
+    pub looked_at: u64,
+    /// The last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<String>,
+    /// That was the end of the log.
+    pub to_the_end: bool,
+    /// Retention has removed some of those that followed.
+    pub gone: bool,
+    /// Why nothing was looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_since: Option<String>,
 }

@@ -12,7 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 
 pub use audit::{Audit, AuditQuery, AuditedPartition, Counting};
 pub use letters::{
-    DeadLetter, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterPage, LetterQuery, ShownLetter,
+    DeadLetter, LaterRecords, LetterGroup, LetterGroups, LetterHeader, LetterList, LetterPage, LetterQuery, ShowQuery,
+    ShownLetter, WouldSend,
 };
 
 pub use redrives::{

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use super::Common;
@@ -57,9 +59,7 @@ impl EditArgs {
         match String::from_utf8(bytes) {
             Ok(text) => request.value = Some(text),
             Err(error) => {
-                use base64::Engine;
-                let bytes = error.into_bytes();
-                request.value_base64 = Some(base64::engine::general_purpose::STANDARD.encode(bytes));
+                request.value_base64 = Some(STANDARD.encode(error.into_bytes()));
             }
         }
         let started = client
@@ -81,14 +81,14 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
 
 /// Lets somebody edit the value that the letter has.
 async fn edited(client: &Client, id: &str) -> Result<Vec<u8>, Failure> {
-    let shown = client.get::<ShownLetter>(&["dead-letters", id], &[]).await?.value;
-    if shown.value_base64.is_some() {
+    let Ok(text) = String::from_utf8(value(client, id).await?) else {
         let sentence = "the value is no text: give the corrected one with --file";
         return Err(Failure::Said(sentence.to_owned()));
-    }
-    let before = match &shown.value {
-        serde_json::Value::String(text) => text.clone(),
-        json => format!("{json:#}\n"),
+    };
+    // A person edits what a person can read; what it means stays the same.
+    let before = match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(json) => format!("{json:#}\n"),
+        Err(_) => text,
     };
     let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR"));
     let editor = editor
@@ -111,6 +111,14 @@ async fn edited(client: &Client, id: &str) -> Result<Vec<u8>, Failure> {
         true => Err(Failure::Said("the value is as it was: nothing is sent".to_owned())),
         false => Ok(after),
     }
+}
+
+/// The bytes of a letter's value.
+pub(super) async fn value(client: &Client, id: &str) -> Result<Vec<u8>, Failure> {
+    let raw = [("raw", true.to_string())];
+    let shown = client.get::<ShownLetter>(&["dead-letters", id], &raw).await?.value;
+    let bytes = STANDARD.decode(shown.value_base64.unwrap_or_default());
+    bytes.map_err(|error| Failure::Said(format!("the value came as no base64: {error}")))
 }
 
 impl DiscardArgs {

@@ -1,10 +1,14 @@
 //! `fnbridge dlq`: dead letters, found, grouped and shown; redriven, edited and discarded.
 
 mod edit;
+mod export;
 mod redrive;
 mod wanted;
 
+use std::io::Write;
+
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -13,6 +17,7 @@ use super::remote::{Failure, Remote};
 use super::show;
 use crate::api::wire::{DeadLetter, LetterGroups, LetterList, ShownLetter};
 use edit::{DiscardArgs, EditArgs};
+use export::ExportArgs;
 use redrive::{RedriveArgs, RedrivesArgs};
 use wanted::{Parameters, Wanted};
 
@@ -53,9 +58,16 @@ enum Command {
     Show {
         /// Its id: TOPIC/PARTITION/OFFSET
         id: String,
+        /// Write the value's bytes, and nothing else
+        #[arg(long, conflicts_with = "output")]
+        raw: bool,
+        /// Do not look whether later records of the same key went through
+        #[arg(long)]
+        no_later: bool,
         #[command(flatten)]
         common: Common,
     },
+    Export(Box<ExportArgs>),
     Redrive(Box<RedriveArgs>),
     Redrives(RedrivesArgs),
     Edit(EditArgs),
@@ -106,17 +118,33 @@ impl DlqArgs {
                     .output
                     .print(&found.raw, || show::groups(&found.value.groups, Timestamp::now()))
             }
-            Command::Show { id, common } => {
+            Command::Show {
+                id,
+                raw,
+                no_later,
+                common,
+            } => {
                 let client = common.remote.client()?;
-                let found = client.get::<ShownLetter>(&["dead-letters", id], &[]).await?;
+                if *raw {
+                    return write(&edit::value(&client, id).await?);
+                }
+                let later = [("later", (!no_later).to_string())];
+                let found = client.get::<ShownLetter>(&["dead-letters", id], &later).await?;
                 common.output.print(&found.raw, || show::letter(&found.value))
             }
+            Command::Export(args) => args.run().await,
             Command::Redrive(args) => args.run().await,
             Command::Redrives(args) => args.run().await,
             Command::Edit(args) => args.run().await,
             Command::Discard(args) => args.run().await,
         }
     }
+}
+
+fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    written.map_err(|error| Failure::Said(format!("the value can't be written: {error}")))
 }
 
 async fn list(
@@ -129,6 +157,9 @@ async fn list(
     let client = remote.client()?;
     let mut letters: Vec<DeadLetter> = Vec::new();
     let mut after: Option<String> = None;
+    let mut looked_at = 0;
+    // It is seen on a terminal alone.
+    let bar = ProgressBar::new_spinner();
     loop {
         let left = if limit == 0 { PAGE } else { limit - letters.len() };
         let mut query = wanted.pairs();
@@ -140,7 +171,13 @@ async fn list(
         let page = client.get::<LetterList>(&["dead-letters"], &query).await?.value;
         letters.extend(page.letters);
         after = page.next;
+        if let Some(more) = page.looked_at {
+            looked_at += more;
+            bar.set_message(format!("{} found in {looked_at} letters", letters.len()));
+            bar.tick();
+        }
         if after.is_none() || (limit > 0 && letters.len() >= limit) {
+            bar.finish_and_clear();
             return Ok(letters);
         }
     }

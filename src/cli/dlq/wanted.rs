@@ -51,6 +51,12 @@ pub(super) struct Wanted {
     /// That this redrive sent
     #[arg(long)]
     redrive: Option<String>,
+    /// Whose record has this header: NAME or NAME=VALUE (list and export)
+    #[arg(long)]
+    header: Option<String>,
+    /// Whose JSON value holds this: PATH=VALUE, such as '$.order.id=42' (list and export)
+    #[arg(long)]
+    value: Option<String>,
 }
 
 impl Wanted {
@@ -72,6 +78,8 @@ impl Wanted {
             fingerprint: self.group.clone(),
             mark: self.mark.clone(),
             redrive: self.redrive.clone(),
+            header: self.header.clone(),
+            value: self.value.clone(),
         }
     }
 

@@ -172,19 +172,39 @@ impl Client {
         query: &[(&str, String)],
         mut each: impl FnMut(&str) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut response = self.answer(self.request(Method::GET, path)?.query(query)).await?;
-        let mut held = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            held.extend_from_slice(&chunk);
-            while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = held.drain(..=end).collect();
-                let line = String::from_utf8_lossy(&line);
-                if let Some(data) = line.trim_end().strip_prefix("data:") {
-                    each(data.trim_start())?;
-                }
+        let data = |line: &[u8]| {
+            let line = String::from_utf8_lossy(line);
+            match line.trim_end().strip_prefix("data:") {
+                Some(data) => each(data.trim_start()),
+                None => Ok(()),
             }
+        };
+        self.lines(path, query, data).await
+    }
+
+    /// A stream of lines, each with its end, as they come; one that has none is the beginning of a line that broke off.
+    pub(in crate::cli) async fn lines(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut response = self.answer(self.request(Method::GET, path)?.query(query)).await?;
+        let mut held: Vec<u8> = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            let mut rest = &chunk[..];
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                held.extend_from_slice(&rest[..=end]);
+                rest = &rest[end + 1..];
+                each(&held)?;
+                held.clear();
+            }
+            held.extend_from_slice(rest);
         }
-        Ok(())
+        match held.is_empty() {
+            true => Ok(()),
+            false => each(&held),
+        }
     }
 
     fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Failure> {

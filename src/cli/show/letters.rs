@@ -4,7 +4,7 @@ use anstyle::AnsiColor;
 use jiff::Timestamp;
 
 use super::{ago, bytes, differences, painted, short, table, text};
-use crate::api::wire::{DeadLetter, LetterGroup, ShownLetter};
+use crate::api::wire::{DeadLetter, LaterRecords, LetterGroup, ShownLetter};
 
 const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -116,6 +116,7 @@ pub(in crate::cli) fn letter(shown: &ShownLetter) -> String {
             .clone()
             .or_else(|| shown.key_base64.as_ref().map(|key| format!("base64 {key}"))),
     );
+    line("later", shown.later.as_ref().map(later));
     for header in &shown.headers {
         let value = header.value.as_deref().unwrap_or("null");
         line("header", Some(format!("{}: {value}", header.name)));
@@ -133,6 +134,7 @@ pub(in crate::cli) fn letter(shown: &ShownLetter) -> String {
         None => format!("{:#}", shown.value),
     };
     out += &format!("value\n{}", indented(&value));
+    out += &request(shown);
     if let Some(response) = &shown.response {
         out += &format!("answer\n{}", indented(response));
     }
@@ -140,6 +142,53 @@ pub(in crate::cli) fn letter(shown: &ShownLetter) -> String {
         out += &format!("result\n{}", indented(&format!("{result:#}")));
     }
     out
+}
+
+/// Whether records of the same key followed, in a line.
+fn later(later: &LaterRecords) -> String {
+    if let Some(reason) = &later.not_since {
+        return format!("not looked for: {reason}");
+    }
+    let looked = match (later.to_the_end, &later.up_to) {
+        (true, _) => format!("in {} that followed, to the end of the log", later.looked_at),
+        (false, Some(up_to)) => format!("in {} that followed, up to {up_to}; there are more", later.looked_at),
+        (false, None) => "none was read in time".to_owned(),
+    };
+    let gone = if later.gone {
+        "; some that followed are gone from the log"
+    } else {
+        ""
+    };
+    match later.records {
+        0 => format!("no record of this key {looked}{gone}"),
+        records => format!(
+            "{records} records of this key {looked}, {} of them went through{gone}: {}{}",
+            later.passed,
+            later.ids.join(", "),
+            if records > later.ids.len() as u64 { ", …" } else { "" }
+        ),
+    }
+}
+
+/// The request that would be sent now.
+fn request(shown: &ShownLetter) -> String {
+    let Some(request) = &shown.would_send else {
+        return String::new();
+    };
+    match (&request.url, &request.not_since) {
+        (Some(url), _) => {
+            let mut text = format!("POST {url}\n");
+            for header in &request.headers {
+                text += &format!("{}: {}\n", header.name, header.value.as_deref().unwrap_or_default());
+            }
+            format!(
+                "request, as it would be sent now\n{}",
+                indented(&format!("{text}\n{}", request.body))
+            )
+        }
+        (None, Some(reason)) => format!("request, as it would be sent now\n  none: {reason}\n"),
+        (None, None) => String::new(),
+    }
 }
 
 /// What was done about a letter, in a line.
