@@ -24,6 +24,8 @@ pub mod pipeline;
 
 pub mod config;
 
+pub mod database;
+
 pub mod store;
 
 pub mod letters;

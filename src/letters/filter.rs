@@ -30,7 +30,7 @@ pub struct Filter {
     pub stage: Option<String>,
     /// With this status.
     pub status: Option<u16>,
-    /// Whose reason holds this text, whatever the case of its letters.
+    /// Whose reason holds this text, whatever the case of its letters `a` to `z`.
     pub reason: Option<String>,
     /// Of this group.
     pub fingerprint: Option<String>,
@@ -62,7 +62,8 @@ impl Filter {
             && is(&self.fingerprint, Some(&told.fingerprint))
             && (self.standings.is_empty() || self.standings.contains(&letter.stands.standing))
             && is(&self.job, letter.stands.job.as_ref())
-            && (self.reason.as_ref()).is_none_or(|text| told.reason.to_lowercase().contains(&text.to_lowercase()))
+            && (self.reason.as_ref())
+                .is_none_or(|text| told.reason.to_ascii_lowercase().contains(&text.to_ascii_lowercase()))
     }
 
     /// Whether only letters that somebody has to see to are wanted, or only others; `None`: both.
@@ -94,6 +95,8 @@ pub(super) enum Bind {
 #[derive(Debug, Default)]
 pub(super) struct Where {
     conditions: Vec<String>,
+    /// How many of the conditions, the first ones, an index begins with.
+    indexed: usize,
     pub(super) binds: Vec<Bind>,
 }
 
@@ -103,16 +106,20 @@ impl Where {
         let number = |value: Option<i64>| value.map(Bind::Number);
         let text = |value: &Option<String>| value.clone().map(Bind::Text);
         all.add("pipeline = ", text(&filter.pipeline), "");
+        all.add("fingerprint = ", text(&filter.fingerprint), "");
+        all.add("key_digest = ", text(&filter.key), "");
+        if let Some(is_open) = filter.open() {
+            all.push(format!("is_open = {}", i64::from(is_open)));
+        }
+        all.indexed = all.conditions.len();
         all.add("topic = ", text(&filter.topic), "");
         all.add("part = ", number(filter.partition.map(i64::from)), "");
         all.add("off >= ", number(filter.from_offset), "");
         all.add("off <= ", number(filter.to_offset), "");
         all.add("at_ms >= ", number(filter.since_ms), "");
         all.add("at_ms < ", number(filter.until_ms), "");
-        all.add("key_digest = ", text(&filter.key), "");
         all.add("stage = ", text(&filter.stage), "");
         all.add("status = ", number(filter.status.map(i64::from)), "");
-        all.add("fingerprint = ", text(&filter.fingerprint), "");
         all.add("job = ", text(&filter.job), "");
         all.stand(filter);
         if !filter.prefix.is_empty() {
@@ -123,18 +130,12 @@ impl Where {
                 "",
             );
         }
-        let pattern = filter
-            .reason
-            .as_ref()
-            .map(|text| Bind::Text(containing(&text.to_lowercase())));
+        let pattern = filter.reason.as_ref().map(|text| Bind::Text(containing(text)));
         all.add("lower(reason) LIKE ", pattern, " ESCAPE '\\'");
         all
     }
 
     fn stand(&mut self, filter: &Filter) {
-        if let Some(is_open) = filter.open() {
-            self.push(format!("is_open = {}", i64::from(is_open)));
-        }
         let of_kind = |kind: bool| {
             Standing::ALL
                 .into_iter()
@@ -160,6 +161,12 @@ impl Where {
         self.conditions.push(condition);
     }
 
+    /// A condition that an index begins with.
+    pub(super) fn begin_with(&mut self, condition: String) {
+        self.conditions.insert(self.indexed, condition);
+        self.indexed += 1;
+    }
+
     /// How a value is referred to.
     pub(super) fn bind(&mut self, value: Bind) -> String {
         self.binds.push(value);
@@ -168,17 +175,26 @@ impl Where {
 
     /// ` WHERE …`, or nothing.
     pub(super) fn text(&self) -> String {
-        match self.conditions.is_empty() {
-            true => String::new(),
-            false => format!(" WHERE {}", self.conditions.join(" AND ")),
-        }
+        joined(&self.conditions)
+    }
+
+    /// The same with those conditions alone that an index begins with.
+    pub(super) fn indexed_text(&self) -> String {
+        joined(&self.conditions[..self.indexed])
     }
 }
 
-/// A pattern for texts that hold this one.
-fn containing(text: &str) -> String {
+fn joined(conditions: &[String]) -> String {
+    match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" WHERE {}", conditions.join(" AND ")),
+    }
+}
+
+/// A pattern for texts in small letters that hold this one.
+pub(super) fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
-    for letter in text.chars() {
+    for letter in text.to_ascii_lowercase().chars() {
         if matches!(letter, '%' | '_' | '\\') {
             pattern.push('\\');
         }

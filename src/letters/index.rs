@@ -1,26 +1,23 @@
 //! The index, in SQLite or PostgreSQL: one row a letter, and how far each topic was read.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use tokio::sync::OnceCell;
 
-use super::filter::{Bind, Filter, Newest, Where};
-use super::rows::{COLUMNS, bind_letter, bound, insertion, letter, place, spans};
-use super::tables::{make, make_anew};
-use super::{Letter, Standing};
+use super::Letter;
+use super::filter::{Filter, Newest};
+use super::rows::{bind_letter, insertion, place, spans};
+use super::tables::{Tables, make, make_anew};
+use crate::database::{self, Dialect, Limits};
 use crate::delivery::record::TopicPartition;
 
 /// Rows in one statement: their values stay within what both databases take in one.
 const ROWS_AT_ONCE: usize = 200;
 const CONNECTIONS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A list of so many groups at most is put together from theirs; more of them fill a page soon enough.
-const MERGED_GROUPS: usize = 50;
 
 /// Why the index did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,39 +36,12 @@ impl From<sqlx::Error> for IndexError {
     }
 }
 
-/// A part of a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
-    /// In the order that was asked for.
-    pub letters: Vec<Letter>,
-    /// What the next part comes after; `None`: there is no more.
-    pub next: Option<String>,
-}
-
-/// Letters that failed in the same way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// What they have in common.
-    pub fingerprint: String,
-    /// How many there are.
-    pub count: u64,
-    /// When the first was given up, in milliseconds since the Unix epoch.
-    pub first_ms: i64,
-    /// When the last was given up, in milliseconds since the Unix epoch.
-    pub last_ms: i64,
-    /// How many there were in each of as many equal parts of the time from the first letter of all groups to the last.
-    pub histogram: Vec<u64>,
-    /// The last one.
-    pub sample: Letter,
-}
-
 /// The index.
 #[derive(Debug)]
 pub struct Index {
     pool: AnyPool,
-    /// How a text's column is declared: texts are compared by their bytes, as they are here.
-    text: &'static str,
-    made: OnceCell<()>,
+    pub(super) dialect: Dialect,
+    made: OnceCell<Tables>,
 }
 
 impl Index {
@@ -81,44 +51,25 @@ impl Index {
     /// # Errors
     /// What is wrong with the URL.
     pub fn open(url: &str) -> Result<Index, IndexError> {
-        sqlx::any::install_default_drivers();
-        let in_memory = url == "sqlite::memory:";
-        let whole = match url.starts_with("sqlite://") {
-            true => format!("{url}?mode=rwc"),
-            false => url.to_owned(),
+        let limits = Limits {
+            connections: CONNECTIONS,
+            patience: PATIENCE,
         };
-        let mut options = AnyPoolOptions::new().acquire_timeout(PATIENCE);
-        options = match in_memory {
-            // What is in memory lives as long as its one connection.
-            true => options.max_connections(1).idle_timeout(None).max_lifetime(None),
-            false => options.max_connections(CONNECTIONS),
-        };
-        if url.starts_with("sqlite:") {
-            options = options.after_connect(|connection, _| {
-                Box::pin(async move {
-                    for pragma in [
-                        "PRAGMA journal_mode = WAL",
-                        "PRAGMA synchronous = NORMAL",
-                        "PRAGMA busy_timeout = 4000",
-                    ] {
-                        sqlx::query(pragma).execute(&mut *connection).await?;
-                    }
-                    Ok(())
-                })
-            });
-        }
+        let (dialect, pool) = database::connections(url, limits)?;
         Ok(Index {
-            pool: options.connect_lazy_with(AnyConnectOptions::from_str(&whole)?),
-            text: match url.starts_with("postgres") {
-                true => "TEXT COLLATE \"C\"",
-                false => "TEXT",
-            },
+            pool,
+            dialect,
             made: OnceCell::new(),
         })
     }
 
+    /// The tables, once they have this version's shape.
+    pub(super) async fn tables(&self) -> Result<&Tables, IndexError> {
+        self.made.get_or_try_init(|| make(&self.pool, self.dialect)).await
+    }
+
     pub(super) async fn pool(&self) -> Result<&AnyPool, IndexError> {
-        self.made.get_or_try_init(|| make(&self.pool, self.text)).await?;
+        self.tables().await?;
         Ok(&self.pool)
     }
 
@@ -134,7 +85,7 @@ impl Index {
             .await?;
         let before: Option<i64> = row.try_get(0)?;
         if before.is_some_and(|before| before != born_ms) {
-            make_anew(pool, self.text).await?;
+            make_anew(pool, self.dialect).await?;
         }
         let noted = sqlx::query("UPDATE fnbridge_letters_version SET born_ms = $1").bind(born_ms);
         noted.execute(pool).await?;
@@ -253,204 +204,4 @@ impl Index {
         };
         Ok(self.list(&filter, Newest::First, None, 1).await?.letters.pop())
     }
-
-    /// Letters, from behind `after` on, which is an earlier part's `next`; at most `limit`.
-    ///
-    /// # Errors
-    /// The database's; an `after` that is none.
-    pub async fn list(
-        &self,
-        filter: &Filter,
-        newest: Newest,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Listed, IndexError> {
-        let after = after.map(parsed).transpose()?;
-        let most = limit.saturating_add(1);
-        let parts = self.parts(filter).await?;
-        let mut letters = Vec::new();
-        for part in &parts {
-            letters.extend(self.first(part, newest, after.as_ref(), most).await?);
-        }
-        if parts.len() > 1 {
-            letters.sort_by_cached_key(|letter| (letter.at_ms, letter.place.clone(), letter.offset));
-            if newest == Newest::First {
-                letters.reverse();
-            }
-        }
-        let more = letters.len() > limit;
-        letters.truncate(limit);
-        let next = letters.last().filter(|_| more);
-        let next = next.map(cursor);
-        Ok(Listed { letters, next })
-    }
-
-    /// Filters that together want the same letters, of which each is answered along an index: those that somebody has to see to
-    /// stand apart from others, and a group's from other groups'.
-    async fn parts(&self, filter: &Filter) -> Result<Vec<Filter>, IndexError> {
-        let by_group = match self.few_groups(filter).await? {
-            None => vec![filter.clone()],
-            Some(groups) => (groups.into_iter())
-                .map(|fingerprint| Filter {
-                    fingerprint: Some(fingerprint),
-                    stage: None,
-                    status: None,
-                    ..filter.clone()
-                })
-                .collect(),
-        };
-        if filter.open().is_some() {
-            return Ok(by_group);
-        }
-        let wanted = match filter.standings.is_empty() {
-            true => &Standing::ALL[..],
-            false => &filter.standings[..],
-        };
-        let (open, seen_to): (Vec<Standing>, Vec<Standing>) = wanted.iter().partition(|standing| standing.is_open());
-        let of_both = by_group.into_iter().flat_map(|part| {
-            [open.clone(), seen_to.clone()].map(|standings| Filter {
-                standings,
-                ..part.clone()
-            })
-        });
-        Ok(of_both.collect())
-    }
-
-    /// Stage and status are a group's, so that groups tell where letters of a rare one are. `None`: they do not, or there are
-    /// too many.
-    async fn few_groups(&self, filter: &Filter) -> Result<Option<Vec<String>>, IndexError> {
-        if filter.fingerprint.is_some() || (filter.stage.is_none() && filter.status.is_none()) {
-            return Ok(None);
-        }
-        let wanted = Where::of(&Filter {
-            stage: filter.stage.clone(),
-            status: filter.status,
-            ..Filter::default()
-        });
-        let most = MERGED_GROUPS + 1;
-        let statement = format!(
-            "SELECT DISTINCT fingerprint FROM fnbridge_letters_groups{} LIMIT {most}",
-            wanted.text()
-        );
-        let rows = bound(statement, &wanted.binds).fetch_all(self.pool().await?).await?;
-        if rows.len() > MERGED_GROUPS {
-            return Ok(None);
-        }
-        let groups: Result<Vec<String>, sqlx::Error> = rows.iter().map(|row| row.try_get(0)).collect();
-        Ok(Some(groups?))
-    }
-
-    /// The first letters from behind `after` on, at most `most`.
-    async fn first(
-        &self,
-        filter: &Filter,
-        newest: Newest,
-        after: Option<&Cursor>,
-        most: usize,
-    ) -> Result<Vec<Letter>, IndexError> {
-        let mut wanted = Where::of(filter);
-        if let Some((at, place, offset)) = after {
-            let numbers = [
-                wanted.bind(Bind::Number(*at)),
-                wanted.bind(Bind::Text(place.topic.to_string())),
-                wanted.bind(Bind::Number(i64::from(place.partition))),
-                wanted.bind(Bind::Number(*offset)),
-            ];
-            let beyond = if newest == Newest::First { "<" } else { ">" };
-            wanted.push(format!("(at_ms, topic, part, off) {beyond} ({})", numbers.join(", ")));
-        }
-        let order = if newest == Newest::First { " DESC" } else { "" };
-        let statement = format!(
-            "SELECT {COLUMNS} FROM fnbridge_letters{} ORDER BY at_ms{order}, topic{order}, part{order}, off{order} LIMIT {most}",
-            wanted.text()
-        );
-        let rows = bound(statement, &wanted.binds).fetch_all(self.pool().await?).await?;
-        Ok(rows.iter().map(letter).collect::<Result<_, _>>()?)
-    }
-
-    /// Letters by fingerprint, the largest group first; at most `limit` groups, each with its letters over time in `buckets`
-    /// parts.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn groups(&self, filter: &Filter, buckets: usize, limit: usize) -> Result<Vec<Group>, IndexError> {
-        let wanted = Where::of(filter);
-        let pool = self.pool().await?;
-        let statement = format!(
-            "SELECT fingerprint, COUNT(*), MIN(at_ms), MAX(at_ms) FROM fnbridge_letters{} GROUP BY fingerprint \
-             ORDER BY 2 DESC, 1 LIMIT {limit}",
-            wanted.text()
-        );
-        let rows = bound(statement, &wanted.binds).fetch_all(pool).await?;
-        let mut counted: Vec<(String, i64, i64, i64)> = Vec::with_capacity(rows.len());
-        for row in &rows {
-            counted.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-        }
-        let first = counted.iter().map(|group| group.2).min().unwrap_or_default();
-        let last = counted.iter().map(|group| group.3).max().unwrap_or_default();
-        let width = (last - first) / i64::try_from(buckets).unwrap_or(i64::MAX).max(1) + 1;
-        let mut histograms = self.histograms(filter, first, width, buckets).await?;
-        let mut groups = Vec::with_capacity(counted.len());
-        for (fingerprint, count, first_ms, last_ms) in counted {
-            let own = Filter {
-                fingerprint: Some(fingerprint.clone()),
-                ..filter.clone()
-            };
-            // One that was forgotten since it was counted is no group any more.
-            if let Some(sample) = self.list(&own, Newest::First, None, 1).await?.letters.pop() {
-                groups.push(Group {
-                    histogram: histograms.remove(&fingerprint).unwrap_or_else(|| vec![0; buckets]),
-                    fingerprint,
-                    count: u64::try_from(count).unwrap_or_default(),
-                    first_ms,
-                    last_ms,
-                    sample,
-                });
-            }
-        }
-        Ok(groups)
-    }
-
-    async fn histograms(
-        &self,
-        filter: &Filter,
-        first: i64,
-        width: i64,
-        buckets: usize,
-    ) -> Result<BTreeMap<String, Vec<u64>>, IndexError> {
-        let wanted = Where::of(filter);
-        let statement = format!(
-            "SELECT fingerprint, (at_ms - {first}) / {width}, COUNT(*) FROM fnbridge_letters{} GROUP BY 1, 2",
-            wanted.text()
-        );
-        let rows = bound(statement, &wanted.binds).fetch_all(self.pool().await?).await?;
-        let mut histograms: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for row in &rows {
-            let (bucket, count): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-            let histogram = histograms.entry(row.try_get(0)?).or_insert_with(|| vec![0; buckets]);
-            let bucket = usize::try_from(bucket).unwrap_or_default();
-            if let Some(counted) = histogram.get_mut(bucket) {
-                *counted = u64::try_from(count).unwrap_or_default();
-            }
-        }
-        Ok(histograms)
-    }
-}
-
-/// What a part of a list comes after: a letter, by when it was given up and where it stands.
-pub fn cursor(letter: &Letter) -> String {
-    format!("{}/{}", letter.at_ms, letter.id())
-}
-
-/// When a letter was given up, and where it stands.
-type Cursor = (i64, TopicPartition, i64);
-
-/// Reads `AT/TOPIC/PARTITION/OFFSET`.
-fn parsed(text: &str) -> Result<Cursor, IndexError> {
-    let read = || {
-        let (at, id) = text.split_once('/')?;
-        let (place, offset) = super::place_of(id)?;
-        Some((at.parse().ok()?, place, offset))
-    };
-    read().ok_or_else(|| IndexError::NoCursor(text.to_owned()))
 }

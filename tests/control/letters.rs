@@ -13,7 +13,7 @@ pub fn answers_are_the_same_from_postgres_as_from_sqlite() {
     runtime.block_on(async {
         let sqlite = Index::open("sqlite::memory:").unwrap();
         let postgres = Index::open(&servers::shared(Kind::Postgres, "letters")).unwrap();
-        let letters: Vec<Letter> = (0..700).map(letter).collect();
+        let letters: Vec<Letter> = (0..6_500).map(letter).collect();
         let read = BTreeMap::from([(place("b", 1), 7), (place("A", 0), 3)]);
         for index in [&sqlite, &postgres] {
             index.add(&letters, &read).await.unwrap();
@@ -42,7 +42,7 @@ pub fn answers_are_the_same_from_postgres_as_from_sqlite() {
 async fn pages(index: &Index, filter: &Filter, newest: Newest) -> Vec<Letter> {
     let (mut letters, mut after) = (Vec::new(), None);
     loop {
-        let page = index.list(filter, newest, after.as_deref(), 37).await.unwrap();
+        let page = index.list(filter, newest, after.as_deref(), 370).await.unwrap();
         letters.extend(page.letters);
         after = page.next;
         if after.is_none() {
@@ -101,6 +101,16 @@ fn filters() -> Vec<Filter> {
             reason: text("é"),
             ..all()
         },
+        // Too far from either end to be met on the way.
+        Filter {
+            reason: text("Zx-\"77%"),
+            ..all()
+        },
+        Filter {
+            pipeline: text("p-2"),
+            reason: text("no such text"),
+            ..all()
+        },
         Filter {
             fingerprint: text("f2"),
             ..all()
@@ -150,7 +160,10 @@ fn letter(n: i64) -> Letter {
         offset: (n % 3 > 0).then_some(n),
         stage: if group == 4 { "sink" } else { "function" }.to_owned(),
         status: (group < 4).then_some(500 + group as u16),
-        reason: format!("{}% of zone_{group} is café", 100 - n % 3),
+        reason: match n % 3_250 {
+            77 => "no ZX-\"77% left".to_owned(),
+            _ => format!("{}% of zone_{group} is café", 100 - n % 3),
+        },
         fingerprint: format!("f{group}"),
         attempts: (n % 2 > 0).then_some(3),
         first_failed_ms: (n % 7 > 0).then_some(n),

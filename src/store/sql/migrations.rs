@@ -2,7 +2,8 @@
 
 use sqlx::{AnyPool, Row};
 
-use super::{Dialect, away};
+use super::away;
+use crate::database::Dialect;
 use crate::store::StoreError;
 
 /// Each step is carried out once, in order; its number is its place, from 1.
@@ -52,7 +53,7 @@ pub(super) async fn run(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreErr
 }
 
 async fn steps(pool: &AnyPool, dialect: Dialect) -> Result<i64, sqlx::Error> {
-    let mut open = pool.begin_with(dialect.statements().begin).await?;
+    let mut open = pool.begin_with(super::statements(dialect).begin).await?;
     if dialect == Dialect::Postgres {
         sqlx::query(LOCK).execute(&mut *open).await?;
     }

@@ -8,13 +8,12 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, AnyPool, Row};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -24,6 +23,7 @@ use super::{
     CALL_TIMEOUT, CommitError, Condition, Entry, Order, Page, Revision, Store, StoreError, Transaction, Write, behind,
     kind,
 };
+use crate::database::{self, Dialect, Limits};
 
 /// A store in a SQL database.
 #[derive(Debug)]
@@ -34,13 +34,6 @@ pub(super) struct SqlStore {
     changes: Arc<Changes>,
     looking: JoinHandle<()>,
     sweeping: JoinHandle<()>,
-}
-
-/// What the two databases have in different words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
-    Sqlite,
-    Postgres,
 }
 
 /// How often entries whose life is over are removed; they are not seen from its end on.
@@ -94,12 +87,10 @@ macro_rules! statements {
 const SQLITE: Statements = statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)", "BEGIN IMMEDIATE");
 const POSTGRES: Statements = statements!("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)", "BEGIN");
 
-impl Dialect {
-    fn statements(self) -> &'static Statements {
-        match self {
-            Dialect::Sqlite => &SQLITE,
-            Dialect::Postgres => &POSTGRES,
-        }
+fn statements(dialect: Dialect) -> &'static Statements {
+    match dialect {
+        Dialect::Sqlite => &SQLITE,
+        Dialect::Postgres => &POSTGRES,
     }
 }
 
@@ -116,42 +107,22 @@ impl SqlStore {
                 folder.display()
             )));
         }
-        let whole = if path == ":memory:" {
-            "sqlite::memory:".to_owned()
-        } else {
-            format!("sqlite://{path}?mode=rwc")
-        };
-        // One connection: writers wait for one another here, not in SQLite; and a store in memory lives as long as it.
-        let options = AnyPoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    for pragma in [
-                        "PRAGMA journal_mode = WAL",
-                        "PRAGMA synchronous = NORMAL",
-                        "PRAGMA busy_timeout = 4000",
-                    ] {
-                        sqlx::query(pragma).execute(&mut *connection).await?;
-                    }
-                    Ok(())
-                })
-            });
-        SqlStore::open(Dialect::Sqlite, &whole, options)
+        // One connection: writers wait for one another here, not in SQLite.
+        SqlStore::open(url, 1)
     }
 
     /// `postgres://user:password@host/database`.
     pub(super) fn postgres(url: &str) -> Result<SqlStore, StoreError> {
-        let options = AnyPoolOptions::new().max_connections(POSTGRES_CONNECTIONS);
-        SqlStore::open(Dialect::Postgres, url, options)
+        SqlStore::open(url, POSTGRES_CONNECTIONS)
     }
 
-    fn open(dialect: Dialect, url: &str, options: AnyPoolOptions) -> Result<SqlStore, StoreError> {
-        sqlx::any::install_default_drivers();
+    fn open(url: &str, connections: u32) -> Result<SqlStore, StoreError> {
         let unusable = |error: sqlx::Error| StoreError::Unusable(format!("its URL can't be read: {error}"));
-        let connect = AnyConnectOptions::from_str(url).map_err(unusable)?;
-        let pool = options.acquire_timeout(CALL_TIMEOUT).connect_lazy_with(connect);
+        let limits = Limits {
+            connections,
+            patience: CALL_TIMEOUT,
+        };
+        let (dialect, pool) = database::connections(url, limits).map_err(unusable)?;
         let changes = Arc::new(Changes::default());
         let looking = match dialect {
             Dialect::Sqlite => tokio::spawn(watch::look(pool.clone(), changes.clone())),
@@ -178,8 +149,8 @@ impl SqlStore {
     async fn page(&self, prefix: &str, order: Order, after: Option<&str>, limit: usize) -> Result<Page, sqlx::Error> {
         let end = behind(prefix);
         let (statement, start) = match order {
-            Order::Ascending => (self.dialect.statements().ascending, after.unwrap_or_default()),
-            Order::Descending => (self.dialect.statements().descending, after.unwrap_or(&end)),
+            Order::Ascending => (statements(self.dialect).ascending, after.unwrap_or_default()),
+            Order::Descending => (statements(self.dialect).descending, after.unwrap_or(&end)),
         };
         let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
         let rows = sqlx::query(statement)
@@ -195,7 +166,7 @@ impl SqlStore {
     }
 
     async fn carry_out(&self, transaction: &Transaction) -> Result<Revision, Refused> {
-        let mut open = self.pool.begin_with(self.dialect.statements().begin).await?;
+        let mut open = self.pool.begin_with(statements(self.dialect).begin).await?;
         let raised = sqlx::query("UPDATE fnbridge_revision SET revision = revision + 1 RETURNING revision")
             .fetch_one(&mut *open)
             .await?;
@@ -232,7 +203,7 @@ impl SqlStore {
             Condition::Absent(key) => (key, None),
             Condition::At(key, revision) => (key, Some(*revision)),
         };
-        let row = sqlx::query(self.dialect.statements().get)
+        let row = sqlx::query(statements(self.dialect).get)
             .bind(key.as_str())
             .fetch_optional(connection)
             .await?;
@@ -255,7 +226,7 @@ impl SqlStore {
         match write {
             Write::Put { key, value, lives } => {
                 let lives_ms = lives.map_or(-1, |lives| i64::try_from(lives.as_millis()).unwrap_or(i64::MAX / 2));
-                sqlx::query(self.dialect.statements().put)
+                sqlx::query(statements(self.dialect).put)
                     .bind(key.as_str())
                     .bind(value.to_vec())
                     .bind(revision.0)
@@ -277,7 +248,7 @@ impl SqlStore {
 impl Store for SqlStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, StoreError>> {
         async move {
-            let statement = sqlx::query::<Any>(self.dialect.statements().get).bind(key);
+            let statement = sqlx::query::<Any>(statements(self.dialect).get).bind(key);
             let row = in_time(statement.fetch_optional(self.pool().await?))
                 .await?
                 .map_err(away)?;
@@ -341,7 +312,7 @@ async fn sweep(pool: AnyPool, dialect: Dialect) {
     loop {
         ticks.tick().await;
         // What was not removed is not seen, and is removed the next time.
-        let _ = in_time(sqlx::query(dialect.statements().sweep).execute(&pool)).await;
+        let _ = in_time(sqlx::query(statements(dialect).sweep).execute(&pool)).await;
     }
 }
 
