@@ -19,6 +19,7 @@ use super::wire::{
 };
 use super::{App, pipelines, rfc3339};
 use crate::control::access::{Caller, Role};
+use crate::control::fleet::Identity;
 use crate::letters::{Contents, Filter, Index, IndexError, Letter, Newest, Standing, cursor, key_digest};
 use records::Records;
 
@@ -144,9 +145,12 @@ async fn groups(
 
 pub(super) async fn index(app: &App) -> Result<&Index, Problem> {
     app.fleet.letters().await?.map_err(|leader| match leader {
-        Some(address) => Problem::new(
+        Some(Identity { id, address, .. }) => Problem::new(
             Kind::IndexElsewhere,
-            format!("the worker at {address} leads, and has the index of dead letters; ask it"),
+            format!(
+                "the worker {id} at {address} leads, and has the index of dead letters: ask it, or say in its `advertise` how \
+                 others reach it"
+            ),
         ),
         None => Problem::new(Kind::StoreAway, "no worker leads the fleet yet; send the request again"),
     })

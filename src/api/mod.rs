@@ -5,6 +5,7 @@ mod asked;
 mod audit;
 mod events;
 mod fleet;
+mod forward;
 mod guard;
 mod letters;
 mod operate;
@@ -35,6 +36,7 @@ use crate::control::access::{Secrets, Tokens};
 use crate::control::fleet::Fleet;
 use crate::control::registry::Author;
 
+pub use forward::Peers;
 pub use problem::{Kind, Problem, errors_page};
 pub use serve::{Server, Tls};
 
@@ -60,6 +62,8 @@ pub struct Parts {
     pub tokens: Option<Tokens>,
     /// Whether the worker is ready.
     pub readiness: Readiness,
+    /// How other workers are asked.
+    pub peers: Peers,
 }
 
 impl fmt::Debug for App {
@@ -103,6 +107,7 @@ fn router_within(parts: Parts, answer_within: Duration) -> Router {
             "/v1/openapi.json",
             axum::routing::get(move || std::future::ready(Json(document))),
         )
+        .layer(from_fn_with_state(app.clone(), forward::forward))
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .merge(ops::routes(readiness))
         .fallback(|| async { Problem::new(Kind::NotFound, "found no such path; /v1/openapi.json lists them") })

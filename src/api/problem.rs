@@ -106,7 +106,8 @@ kinds! {
     NoSecretsKey "no_secrets_key" CONFLICT "No key for secrets is configured"
         "Secrets are encrypted at rest. Set `access.secrets_key` to 32 random bytes, as base64 in a file or an environment variable.";
     IndexElsewhere "index_elsewhere" MISDIRECTED_REQUEST "Another worker has the index"
-        "Without PostgreSQL, the index of dead letters is kept by the worker that leads. `detail` says where it is.";
+        "Without PostgreSQL, the index of dead letters is kept by the worker that leads. Others pass questions on to it, at the URL that its \
+         `advertise` or `listen` says; `detail` says what came of that.";
     ClusterAway "cluster_away" SERVICE_UNAVAILABLE "The cluster does not answer"
         "What stands in Kafka can't be read now; send the request again.";
     TooLarge "too_large" PAYLOAD_TOO_LARGE "The body is too large"

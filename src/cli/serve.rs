@@ -105,6 +105,7 @@ async fn join(worker: &WorkerSettings, here: Arc<Here>) -> Result<Joined, ServeE
             secrets,
             tokens: tokens(worker, store)?,
             readiness: readiness(&member, &here),
+            peers: peers(worker).map_err(failed)?,
         });
         return Ok(Joined {
             fleet: Some(fleet),
@@ -180,18 +181,26 @@ fn secrets_key(worker: &WorkerSettings) -> Result<Option<SecretsKey>, ServeError
         .map_err(|reason| failed(format!("access.secrets_key: {reason}")))
 }
 
+/// Other workers show certificates like this one's.
+fn peers(worker: &WorkerSettings) -> Result<api::Peers, String> {
+    let Some((chain, _)) = &worker.access.tls else {
+        return Ok(api::Peers::default());
+    };
+    let read = std::fs::read(chain).map_err(|error| error.to_string());
+    read.and_then(|pem| api::Peers::trusting(&pem))
+        .map_err(|reason| format!("access.tls.certificate: {}: {reason}", chain.display()))
+}
+
 fn identity(worker: &WorkerSettings, address: std::net::SocketAddr) -> Identity {
+    let scheme = if worker.access.tls.is_some() { "https" } else { "http" };
+    let stated = worker.advertise.as_ref().map(|url| url.to_string());
+    let by_address = || (!address.ip().is_unspecified()).then(|| format!("{scheme}://{address}"));
     let duties = [(worker.controls, Duty::Control), (worker.works, Duty::Worker)];
-    Identity::of_this_process(
-        &worker.id,
-        duties
-            .into_iter()
-            .filter(|(has, _)| *has)
-            .map(|(_, duty)| duty)
-            .collect(),
-        worker.labels.clone(),
-        address.to_string(),
-    )
+    let duties = duties.into_iter().filter(|(has, _)| *has).map(|(_, duty)| duty);
+    Identity {
+        url: stated.or_else(by_address),
+        ..Identity::of_this_process(&worker.id, duties.collect(), worker.labels.clone(), address.to_string())
+    }
 }
 
 fn ready(standing: &Standing, supervisor: &Supervisor) -> Result<(), String> {

@@ -15,6 +15,7 @@ suite![
     three_failures_are_three_groups_and_each_letter_is_found_and_shown,
     what_is_no_letter_of_ours_is_told_all_the_same_and_what_retention_removed_is_gone,
     an_index_that_is_lost_is_read_from_the_topic_again,
+    every_worker_answers_for_the_letters_that_the_leader_has_in_its_index,
 ];
 
 /// A function that refuses every tenth record in one of three ways, each naming the record.
@@ -253,4 +254,34 @@ fn an_index_that_is_lost_is_read_from_the_topic_again(test: &Test) {
     }
     let again = test.member(&setting);
     wait::until_true("all ten to be listed again", || count(&again) == 10);
+}
+
+fn every_worker_answers_for_the_letters_that_the_leader_has_in_its_index(test: &Test) {
+    let function = broken();
+    let store = format!("sqlite://{}/fleet.db", test.folder().display());
+    let setting = Setting::plaintext(&test.broker().bootstrap()).with("store", json!(store));
+    let first = test.member(&setting);
+    let second = test.member(&setting);
+    let (source, name) = register(test, &second, &function);
+    test.client().produce(&source, numbers(0..100).map(|entry| entry.to(0)));
+    for worker in [&first, &second] {
+        wait::until_true("all ten to be listed", || {
+            letters(test, worker, &[&name, "--limit", "0"]).len() == 10
+        });
+        let id = letters(test, worker, &[&name])[0]["id"].as_str().unwrap().to_owned();
+        let shown = worker.answer(test.folder(), &["dlq", "show", &id]);
+        assert_eq!(shown["id"], json!(id), "{shown}");
+        let exported = worker.command(test.folder(), &["dlq", "export", &name]);
+        assert_eq!(exported.lines().count(), 10);
+        let plan = worker.answer(test.folder(), &["dlq", "redrive", &name, "--all", "--dry-run"]);
+        assert_eq!(plan["letters"], json!(10), "{plan}");
+    }
+    first.kill();
+    wait::within(Duration::from_secs(40), "whoever leads now to answer", || {
+        let run = Worker::run(test.folder(), &["dlq", "list", &name, "--url", &second.url()]);
+        run.status.success().then_some(())
+    });
+    wait::until_true("all ten to be listed by the second", || {
+        letters(test, &second, &[&name, "--limit", "0"]).len() == 10
+    });
 }

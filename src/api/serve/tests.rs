@@ -54,6 +54,7 @@ async fn api(answer_within: Duration) -> Router {
         secrets,
         tokens: None,
         readiness: Arc::new(|| Ok(())),
+        peers: crate::api::Peers::default(),
     };
     router_within(parts, answer_within)
 }

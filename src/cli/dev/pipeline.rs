@@ -108,6 +108,7 @@ impl Running {
             secrets: self.secrets.clone(),
             tokens: None,
             readiness: Arc::new(move || supervisor.ready()),
+            peers: api::Peers::default(),
         })
     }
 

@@ -37,6 +37,8 @@ pub struct WorkerSettings {
     pub store: StoreUrl,
     /// Where API, metrics and health are served: a loopback address.
     pub listen: SocketAddr,
+    /// The URL at which other workers reach it, where that was stated.
+    pub advertise: Option<Url>,
     /// Who may use the API.
     pub access: AccessSettings,
     /// Bytes that all pipelines together may hold.
@@ -87,6 +89,7 @@ pub(crate) fn worker(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) 
         control: control(doc, base, report),
         store: store(&doc.store, base, report),
         listen: listen(doc, report),
+        advertise: advertise(doc, report),
         access: access(doc, base, report),
         in_flight_bytes: doc.limits.in_flight_bytes.bytes(),
         prefetch_bytes: doc.limits.prefetch_bytes.bytes(),
@@ -267,6 +270,21 @@ fn listen(doc: &WorkerDoc, report: &mut Report<'_>) -> SocketAddr {
         }
     }
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn advertise(doc: &WorkerDoc, report: &mut Report<'_>) -> Option<Url> {
+    let text = doc.advertise.as_ref()?;
+    let url = text.parse::<Url>().ok().filter(|url| {
+        let is_whole = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        matches!(url.scheme(), "http" | "https") && url.host().is_some() && is_whole
+    });
+    if url.is_none() {
+        let message = format!(
+            "found {text:?}, expected an http or https URL without a path, such as https://fnbridge-1.internal:8470"
+        );
+        report.value(&Path::of("advertise"), Code::InvalidValue, message);
+    }
+    url
 }
 
 /// Who may use the API.

@@ -18,6 +18,10 @@ pub(crate) struct WorkerDoc {
     /// proxy.
     #[schemars(extend("x-fnbridge-form" = "an address and a port, such as 127.0.0.1:8470"))]
     pub(crate) listen: String,
+    /// The URL at which other workers of the fleet reach this one's API; by default what `listen` says, where that is one
+    /// address.
+    #[schemars(extend("x-fnbridge-form" = "an http or https URL, such as https://fnbridge-1.internal:8470"))]
+    pub(crate) advertise: Option<String>,
     /// Who may use the API.
     pub(crate) access: Option<AccessDoc>,
     /// Where the fleet's state is kept: `sqlite://PATH`, relative to this file; `postgres://…`; or
@@ -43,6 +47,7 @@ impl Default for WorkerDoc {
         WorkerDoc {
             worker: IdentityDoc::default(),
             listen: "127.0.0.1:8470".to_owned(),
+            advertise: None,
             access: None,
             store: "sqlite://fnbridge.db".to_owned(),
             clusters: BTreeMap::from([("default".to_owned(), ClusterDoc::default())]),

@@ -60,6 +60,7 @@ fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
         // The other way round, one with the role control asks nobody.
         "worker.roles" => Some(json!(["worker"])),
         "listen" => Some(json!("127.0.0.1:1")),
+        "advertise" => Some(json!("https://w-1:8470")),
         "access.tls.certificate" | "access.tls.key" => Some(json!("other")),
         "access.behind_tls_proxy" => Some(json!(true)),
         "access.secrets_key" => Some(json!("other")),

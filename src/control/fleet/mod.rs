@@ -144,7 +144,7 @@ impl Fleet {
     ///
     /// # Errors
     /// The store is away.
-    pub async fn letters(&self) -> Result<Result<&Index, Option<String>>, StoreError> {
+    pub async fn letters(&self) -> Result<Result<&Index, Option<Identity>>, StoreError> {
         if self.letters.is_shared || lock(&self.decided).leads {
             return Ok(Ok(&self.letters.index));
         }
@@ -153,7 +153,7 @@ impl Fleet {
         let report = reports
             .into_iter()
             .find(|report| Some(&report.identity.id) == leader.as_ref());
-        Ok(Err(report.map(|report| report.identity.address)))
+        Ok(Err(report.map(|report| report.identity)))
     }
 
     /// The clusters whose dead letters go to a topic of this name, as far as pipelines of this fleet say.

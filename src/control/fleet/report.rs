@@ -35,6 +35,9 @@ pub struct Identity {
     pub version: String,
     /// The address that it listens on.
     pub address: String,
+    /// The URL at which other workers reach its API; none where it is not known, or it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// When it started, in milliseconds since the Unix epoch.
     pub started_ms: i64,
     /// Tells this process from another that claims the same id.
@@ -51,6 +54,7 @@ impl Identity {
             labels,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address,
+            url: None,
             started_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             incarnation: fastrand::i64(..),
         }
