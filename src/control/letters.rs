@@ -114,9 +114,14 @@ impl Tails {
             }
         };
         let mut wanted: BTreeMap<String, Tailed> = BTreeMap::new();
+        for (cluster, topics) in &self.foundation.worker().foreign_letters {
+            let nobodys = topics.iter().map(|topic| (topic.clone(), None));
+            wanted.entry(cluster.clone()).or_default().extend(nobodys);
+        }
+        wanted.retain(|_, topics| !topics.is_empty());
         for (name, document) in pipelines {
             let (cluster, topic) = dead_letter_topic(name, document);
-            wanted.entry(cluster).or_default().insert(topic, name.to_owned());
+            wanted.entry(cluster).or_default().insert(topic, Some(name.to_owned()));
         }
         self.tails.retain(|cluster, _| wanted.contains_key(cluster));
         for (cluster, topics) in wanted {

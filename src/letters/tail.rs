@@ -25,8 +25,8 @@ const AT_ONCE: usize = 2_000;
 /// A letter that is older than this was there before.
 const NEWS_FOR: Duration = Duration::from_secs(300);
 
-/// The topics that are read, each with the pipeline whose it is.
-pub type Tailed = BTreeMap<String, String>;
+/// The topics that are read, each with the pipeline whose it is; others' topics are no pipeline's.
+pub type Tailed = BTreeMap<String, Option<String>>;
 
 /// Reads the dead-letter topics of one cluster, for as long as it is kept.
 #[derive(Debug)]
@@ -208,7 +208,7 @@ async fn take_in(
 ) -> Result<(), String> {
     let mut letters: Vec<Letter> = records
         .iter()
-        .map(|record| Letter::of(record, owners.get(&*record.source.topic).map(String::as_str)))
+        .map(|record| Letter::of(record, owners.get(&*record.source.topic).and_then(Option::as_deref)))
         .collect();
     for letter in letters.iter_mut().filter(|letter| letter.at_ms < born_ms) {
         letter.stands.standing = Standing::Unknown;

@@ -11,6 +11,7 @@ mod flights;
 mod harness;
 mod letters;
 mod mistakes;
+mod odd_letters;
 mod on_call;
 mod order;
 mod outage;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         letters::tests(),
         redrive::tests(),
         redrive_rate::tests(),
+        odd_letters::tests(),
         on_call::tests(),
         rights::tests(),
         roles::tests(),

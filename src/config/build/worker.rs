@@ -1,6 +1,6 @@
 //! A worker's settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path as FilePath, PathBuf};
@@ -12,7 +12,8 @@ use reqwest::Url;
 
 use super::cluster::cluster;
 use super::places::text;
-use crate::config::document::{LogFormatDoc, LogLevelDoc, RoleDoc, WorkerDoc};
+use super::source::topic_name;
+use crate::config::document::{ClusterDoc, LogFormatDoc, LogLevelDoc, RoleDoc, WorkerDoc};
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
 use crate::config::yaml::Node;
@@ -53,6 +54,8 @@ pub struct WorkerSettings {
     pub policy: Arc<AddressPolicy>,
     /// Its clusters, by name.
     pub clusters: BTreeMap<String, Arc<ClusterSettings>>,
+    /// Topics in which others keep dead letters, by cluster.
+    pub foreign_letters: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl WorkerSettings {
@@ -109,8 +112,18 @@ pub(crate) fn worker(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) 
         clusters: (clusters.iter())
             .filter_map(|(name, cluster)| Some((name.clone(), cluster.clone()?)))
             .collect(),
+        foreign_letters: (doc.clusters.iter())
+            .map(|(name, cluster)| (name.clone(), foreign_letters(name, cluster, report)))
+            .collect(),
     };
     (settings, clusters)
+}
+
+fn foreign_letters(name: &str, cluster: &ClusterDoc, report: &mut Report<'_>) -> BTreeSet<String> {
+    let path = Path::of("clusters").key(name).key("dead_letter_topics");
+    let legal =
+        (cluster.dead_letter_topics.iter().enumerate()).filter(|(n, topic)| topic_name(topic, &path.index(*n), report));
+    legal.map(|(_, topic)| topic.clone()).collect()
 }
 
 fn has_role(doc: &WorkerDoc, role: RoleDoc) -> bool {

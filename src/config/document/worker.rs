@@ -135,6 +135,9 @@ pub(crate) struct ClusterDoc {
     pub(crate) security: SecurityDoc,
     /// Any librdkafka property, passed on, but for those that fnbridge's promises rest on.
     pub(crate) properties: BTreeMap<String, PropertyDoc>,
+    /// Topics in which others keep dead letters, such as Kafka Connect: they are listed, grouped and shown beside the pipelines'
+    /// own, and never written to.
+    pub(crate) dead_letter_topics: Vec<String>,
 }
 
 impl Default for ClusterDoc {
@@ -143,6 +146,7 @@ impl Default for ClusterDoc {
             bootstrap_servers: "127.0.0.1:9092".to_owned(),
             security: SecurityDoc::default(),
             properties: BTreeMap::new(),
+            dead_letter_topics: Vec::new(),
         }
     }
 }

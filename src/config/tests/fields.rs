@@ -70,6 +70,7 @@ fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
             Some(json!(elsewhere))
         }
         "clusters.x.security.protocol" => Some(json!("sasl_plaintext")),
+        "clusters.x.dead_letter_topics" => Some(json!(["connect-errors"])),
         "clusters.x.properties" => Some(json!({"linger.ms": 3})),
         "telemetry.otlp_endpoint" => Some(json!("http://127.0.0.1:4318")),
         "functions.allow" | "functions.deny" => Some(json!(["10.0.0.0/8"])),

@@ -169,6 +169,10 @@ impl Fleet {
             .map(|(name, document)| dead_letter_topic(name, document))
             .filter_map(|(cluster, own)| (own == topic).then_some(cluster))
             .collect();
+        let foreign = (self.foundation().worker().foreign_letters.iter())
+            .filter(|(_, topics)| topics.contains(topic))
+            .map(|(cluster, _)| cluster.clone());
+        let clusters: BTreeSet<String> = clusters.into_iter().chain(foreign).collect();
         let known = &self.foundation().worker().clusters;
         Ok(clusters.iter().filter_map(|name| known.get(name)).cloned().collect())
     }

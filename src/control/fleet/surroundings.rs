@@ -14,6 +14,7 @@ use crate::control::access::Secrets;
 use crate::control::accounts::Leads;
 use crate::control::letters::Letters;
 use crate::control::redrives::Around;
+use crate::control::registry::Registry;
 use crate::kafka::{ClusterSettings, SourceSettings};
 use crate::letters::Index;
 use crate::pipeline::Redriver;
@@ -122,17 +123,19 @@ impl Around for Surroundings {
         lock(&self.decided).leads
     }
 
-    fn pipelines(&self) -> BoxFuture<'_, Result<BTreeSet<String>, StoreError>> {
-        async {
-            let mut names: BTreeSet<String> = self.desk.pipelines().await?.keys().cloned().collect();
-            names.extend(
-                reports(&*self.store)
-                    .await?
-                    .into_iter()
-                    .flat_map(|report| report.files.into_keys()),
-            );
-            names.extend(self.here.files.borrow().iter().map(|file| file.settings.name.clone()));
-            Ok(names)
+    fn knows<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            // What was followed so far may lack one that was registered just now.
+            if Registry::new(self.store.clone()).get(pipeline).await?.is_some() {
+                return Ok(true);
+            }
+            let here = self
+                .here
+                .files
+                .borrow()
+                .iter()
+                .any(|file| file.settings.name == pipeline);
+            Ok(here || (reports(&*self.store).await?.iter()).any(|report| report.files.contains_key(pipeline)))
         }
         .boxed()
     }

@@ -33,8 +33,8 @@ pub(in crate::control) trait Around: Send + Sync + 'static {
     fn cluster(&self, name: &str) -> Option<Arc<ClusterSettings>>;
     /// Whether this worker leads the fleet.
     fn leads(&self) -> bool;
-    /// The pipelines that are registered, or that a live worker has from files.
-    fn pipelines(&self) -> BoxFuture<'_, Result<BTreeSet<String>, StoreError>>;
+    /// Whether a pipeline is registered, or a live worker has it from a file.
+    fn knows<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// Jobs of these pipelines run: where this worker leads, it sees to it that somebody can carry them on.
     fn look_after<'a>(&'a self, pipelines: &'a BTreeSet<String>) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Milliseconds since the Unix epoch.
@@ -224,8 +224,10 @@ impl<A: Around> Shift<A> {
 
     /// A job whose pipeline is gone does not wait for ever.
     async fn stop_orphans(&self, jobs: impl Iterator<Item = &Job>) -> Result<(), StoreError> {
-        let known = self.around.pipelines().await?;
-        for job in jobs.filter(|job| !known.contains(&job.pipeline)) {
+        for job in jobs {
+            if self.around.knows(&job.pipeline).await? {
+                continue;
+            }
             let said = format!(
                 "the pipeline {} is gone: register it again and resume the redrive, or cancel it",
                 job.pipeline

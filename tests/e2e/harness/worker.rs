@@ -49,6 +49,12 @@ impl Setting {
         self
     }
 
+    /// With more of its cluster's configuration.
+    pub fn with_cluster(mut self, field: &str, value: Value) -> Setting {
+        self.cluster[field] = value;
+        self
+    }
+
     /// With a librdkafka property.
     pub fn property(mut self, name: &str, value: &str) -> Setting {
         self.cluster["properties"][name] = json!(value);
