@@ -139,7 +139,7 @@ fn three_failures_are_three_groups_and_each_letter_is_found_and_shown(test: &Tes
     let printed = worker.command(test.folder(), &["dlq", "show", &id]);
     for part in [
         "request, as it would be sent now",
-        "2 records of this key in 151 that followed, to the end of the log, 2 of them went through",
+        "2 records of this key in 151 that followed, to the end of the log; 2 of them went through by the last commit",
     ] {
         assert!(printed.contains(part), "{part} in {printed}");
     }

@@ -162,7 +162,7 @@ fn later(later: &LaterRecords) -> String {
     match later.records {
         0 => format!("no record of this key {looked}{gone}"),
         records => format!(
-            "{records} records of this key {looked}, {} of them went through{gone}: {}{}",
+            "{records} records of this key {looked}{gone}; {} of them went through by the last commit: {}{}",
             later.passed,
             later.ids.join(", "),
             if records > later.ids.len() as u64 { ", …" } else { "" }
