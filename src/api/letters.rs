@@ -91,10 +91,7 @@ async fn search(
     };
     let mut looked_at = 0;
     loop {
-        let part = records
-            .next()
-            .await
-            .map_err(|reason| Problem::new(Kind::ClusterAway, reason))?;
+        let part = records.next().await?;
         if part.is_empty() {
             found.next = None;
             break;

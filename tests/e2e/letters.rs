@@ -155,6 +155,11 @@ fn three_failures_are_three_groups_and_each_letter_is_found_and_shown(test: &Tes
         );
         assert_eq!(found.len(), count, "{arguments:?}");
     }
+    for of_records in ["", "&header=trace"] {
+        let url = format!("{}/v1/dead-letters?after=nothing{of_records}", worker.url());
+        let refused = reqwest::blocking::get(url).unwrap();
+        assert_eq!(refused.status(), 400, "{}", refused.text().unwrap());
+    }
     let file = test.folder().join("letters.ndjson");
     let to = file.display().to_string();
     worker.command(

@@ -44,8 +44,8 @@ pub(in crate::api) async fn export(
                 Ok::<_, Infallible>(written(&part, &contents)),
                 Some((records, contents)),
             )),
-            Err(reason) => {
-                let line = format!("{}\n", json!({ "error": reason }));
+            Err(problem) => {
+                let line = format!("{}\n", json!({ "error": problem.detail() }));
                 Some((Ok(Bytes::from(line)), None))
             }
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::index;
 use super::shown::blocking;
 use crate::api::App;
+use crate::api::problem::{Kind as Problems, Problem};
 use crate::delivery::record::Record;
 use crate::kafka::{KafkaError, Kind, LogReader};
 use crate::letters::{Filter, Letter, Newest, fetch};
@@ -46,11 +47,12 @@ impl Records {
     ///
     /// # Errors
     /// What is in the way.
-    pub(super) async fn next(&mut self) -> Result<Vec<WithRecord>, String> {
+    pub(super) async fn next(&mut self) -> Result<Vec<WithRecord>, Problem> {
         while self.letters.is_empty() && self.has_more {
-            let index = index(&self.app).await.map_err(|problem| problem.detail().to_owned())?;
-            let page = index.list(&self.filter, self.newest, self.after.as_deref(), PAGE).await;
-            let page = page.map_err(|error| error.to_string())?;
+            let index = index(&self.app).await?;
+            let page = index
+                .list(&self.filter, self.newest, self.after.as_deref(), PAGE)
+                .await?;
             self.letters.extend(page.letters);
             self.has_more = page.next.is_some();
             self.after = page.next;
@@ -62,7 +64,8 @@ impl Records {
             bytes += letter.bytes.max(1);
             letters.push(letter);
         }
-        let mut records = self.fetch(&letters).await.map_err(|error| error.to_string())?;
+        let mut records =
+            (self.fetch(&letters).await).map_err(|error| Problem::new(Problems::ClusterAway, error.to_string()))?;
         let with_record = |letter: Letter| {
             let record = records.remove(&letter.id());
             (letter, record)
