@@ -306,6 +306,7 @@ impl<'a> Run<'a> {
             Effect::WriteLetter(letter) => self.hands.write_letter(&letter),
             Effect::RecycleSinks => self.hands.recycle_sinks(),
             Effect::Commit(entries) => self.source.commit(entries),
+            Effect::Transact(transaction) => unreachable!("{:?} is of a pipeline that is refused", transaction.id),
             Effect::Pause(assignment) => self.source.pause(&[assignment]),
             Effect::Resume(assignment) => self.source.resume(&[assignment]),
             Effect::Release(assignment) => self.source.release(assignment),

@@ -9,7 +9,8 @@ use super::places::{headers, url};
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
 use crate::config::document::{
-    ContractDoc, FormatDoc, FunctionDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc, StateDoc,
+    ContractDoc, DeliveryDoc, FormatDoc, FunctionDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc,
+    StateDoc,
 };
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
@@ -17,7 +18,7 @@ use crate::convert::{Format, Formats};
 use crate::deadletter::DeadLetterSettings;
 use crate::delivery::rate::Rate;
 use crate::delivery::settings::{
-    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+    BatchSettings, Delivery, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
 };
 use crate::delivery::time::Millis;
 use crate::function::{ContractKind, FunctionSettings, Override};
@@ -101,6 +102,10 @@ fn task(doc: &PipelineDoc, drain_timeout: Duration, sinks: usize) -> TaskSetting
             OrderingDoc::Partition => Ordering::Partition,
             OrderingDoc::Key => Ordering::Key,
             OrderingDoc::None => Ordering::None,
+        },
+        delivery: match doc.delivery {
+            DeliveryDoc::AtLeastOnce => Delivery::AtLeastOnce,
+            DeliveryDoc::ExactlyOnce => Delivery::ExactlyOnce,
         },
         batch: BatchSettings {
             max_records: max_records(doc) as usize,
