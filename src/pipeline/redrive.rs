@@ -164,7 +164,7 @@ async fn supervise(
     let settings = &redriver.settings;
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
     let (picture, mut seen) = watch::channel(Picture::default());
-    let preparing = prepare(settings, &telemetry, &picture);
+    let preparing = prepare(settings, Delivery::AtLeastOnce, &telemetry, &picture);
     tokio::pin!(preparing);
     let mut waiting = Vec::new();
     let prepared = loop {

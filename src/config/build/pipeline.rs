@@ -5,6 +5,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::exactly_once::exactly_once;
 use super::places::{headers, url};
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
@@ -59,6 +60,9 @@ pub(crate) fn pipeline(
     let dead_letters = dead_letter_topic(doc, report);
     if let Some(dead_letters) = &dead_letters {
         refuse_own_outputs(doc, &sinks, dead_letters, report);
+    }
+    if doc.delivery == DeliveryDoc::ExactlyOnce {
+        exactly_once(doc, source.as_ref().map(|source| &*source.cluster), report);
     }
     let formats = formats(doc);
     let function = (doc.function.as_ref()).map(|function| self::function(doc, function, &names, around, report));
