@@ -16,6 +16,7 @@ mod letters;
 mod receipts;
 mod skips;
 mod transact;
+mod transacted;
 mod verdicts;
 mod view;
 

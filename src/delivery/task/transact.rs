@@ -6,16 +6,14 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::Task;
 use super::deliver::Sender;
-use super::receipts::Trouble;
-use crate::answer::{Disposition, Failure};
-use crate::event::{Assignment, CommitEntry, Effect, LetterId, Notice, Store, StoreId, StoreItem};
+use crate::answer::Disposition;
+use crate::event::{Assignment, CommitEntry, Effect, LetterId, Store, StoreId, StoreItem};
 use crate::lane::LaneRef;
 use crate::partition::{Delivering, Partition, Seq, State};
 use crate::record::SinkId;
-use crate::retry;
 use crate::settings::Delivery;
-use crate::time::{Dice, Millis, Moment, Now};
-use crate::transaction::{Obstacle, Transaction, TransactionId, TransactionOutcome};
+use crate::time::{Millis, Moment};
+use crate::transaction::{Transaction, TransactionId};
 
 /// From the start of a transaction to that of the next, unless it is urgent or full.
 const INTERVAL: Millis = Millis(100);
@@ -33,7 +31,7 @@ pub(super) struct Transactions {
     parked_until: Option<Moment>,
     /// The sender that was looked at last: the next transaction begins behind it.
     last: Option<Sender>,
-    in_flight: Option<InFlight>,
+    pub(super) in_flight: Option<InFlight>,
     next: u64,
     next_store: u64,
     /// When the next one may begin, if nothing is urgent.
@@ -41,29 +39,30 @@ pub(super) struct Transactions {
     /// Bytes that were finished since the last one was built.
     finished_bytes: usize,
     /// The next one waits for no time.
-    at_once: bool,
-    held: Option<Held>,
+    pub(super) at_once: bool,
+    pub(super) held: Option<Held>,
 }
 
 /// Transactions come to nothing, and not for a sink's or a letter's sake.
 #[derive(Debug)]
-struct Held {
-    until: Moment,
-    tries: u32,
+pub(super) struct Held {
+    pub(super) until: Moment,
+    pub(super) tries: u32,
     /// It was said.
-    told: bool,
+    pub(super) told: bool,
 }
 
 #[derive(Debug)]
-struct InFlight {
-    id: TransactionId,
-    records: Vec<Item>,
-    stores: Vec<(SinkId, Vec<Item>)>,
-    letters: Vec<LetterId>,
+pub(super) struct InFlight {
+    pub(super) id: TransactionId,
+    pub(super) records: Vec<Item>,
+    pub(super) stores: Vec<(SinkId, Vec<Item>)>,
+    pub(super) letters: Vec<LetterId>,
     /// The partitions that it names, and whether each had something to commit beside these results.
-    entries: Vec<(Assignment, bool)>,
+    pub(super) entries: Vec<(Assignment, bool)>,
 }
 
+/// A record.
 type Item = (Assignment, Seq);
 
 /// What a transaction is being made of.
@@ -103,7 +102,7 @@ impl Transactions {
         self.parked_until = self.parked_until.into_iter().chain(until).min();
     }
 
-    fn look_at_parked(&mut self) {
+    pub(super) fn look_at_parked(&mut self) {
         self.parked_until = None;
         self.senders.append(&mut self.parked);
     }
@@ -135,7 +134,9 @@ impl Task {
 
     /// Something is finished, and weighs so much.
     pub(super) fn finished(&mut self, weight_bytes: usize) {
-        self.transactions.finished_bytes += weight_bytes;
+        if self.is_exactly_once() {
+            self.transactions.finished_bytes += weight_bytes;
+        }
     }
 
     /// When the next transaction is due; none while one is in flight.
@@ -253,7 +254,9 @@ impl Task {
                 break;
             };
             let (assignment, lane) = sender;
-            let Some(partition) = self.partitions.get_mut(&assignment) else {
+            // What is cut off is left to the next owner.
+            let cut_off = |partition: &&mut Partition| partition.drain.is_some_and(|drain| drain.cut_off);
+            let Some(partition) = self.partitions.get_mut(&assignment).filter(|p| !cut_off(p)) else {
                 continue;
             };
             let from = load.records.len();
@@ -303,162 +306,6 @@ impl Task {
         Some((Store { id, sink, items }, (sink, places)))
     }
 
-    pub(super) fn transacted(&mut self, id: TransactionId, outcome: TransactionOutcome, now: Now, dice: &mut dyn Dice) {
-        let Some(ended) = self.transactions.in_flight.take_if(|in_flight| in_flight.id == id) else {
-            return self.notice(Notice::LateDiscarded { what: "transaction" });
-        };
-        ended.entries.iter().for_each(|(assignment, _)| self.touch(*assignment));
-        match outcome {
-            TransactionOutcome::Committed => self.transaction_committed(ended, now.at),
-            TransactionOutcome::Aborted(obstacles) => self.transaction_aborted(ended, obstacles, now, dice),
-        }
-    }
-
-    fn transaction_committed(&mut self, ended: InFlight, now: Moment) {
-        if self.transactions.held.take().is_some_and(|held| held.told) {
-            self.notice(Notice::TransactionsBack);
-        }
-        ended.letters.iter().for_each(|id| self.letters.remove(*id));
-        if !ended.letters.is_empty() {
-            self.letters_back();
-        }
-        for (sink, _) in &ended.stores {
-            self.sink_back(*sink);
-        }
-        self.transactions.look_at_parked();
-        // What is settled now stands in the commit already.
-        let open = |partition: &Partition| (partition.assignment, partition.commit.settled);
-        let held = ended
-            .entries
-            .iter()
-            .filter_map(|(assignment, _)| self.partitions.get(assignment));
-        let unsaid: Vec<(Assignment, bool)> = held.map(open).collect();
-        for (assignment, seq) in ended.records {
-            let Some(partition) = self.partitions.get_mut(&assignment) else {
-                continue;
-            };
-            partition.items_on_wire -= 1;
-            if let Some(disposition) = partition.entry(seq).and_then(|entry| entry.becomes) {
-                self.settle(assignment, seq, disposition);
-            }
-        }
-        for (assignment, settled) in unsaid {
-            if let Some(partition) = self.partitions.get_mut(&assignment) {
-                partition.commit.settled = settled;
-            }
-        }
-        let outcomes = ended.entries.into_iter().map(|(assignment, _)| (assignment, Ok(())));
-        self.committed(outcomes.collect(), now);
-    }
-
-    /// Nothing of it stands: all of it waits for the next one, in its place, but for what a sink refused.
-    fn transaction_aborted(&mut self, ended: InFlight, obstacles: Vec<Obstacle>, now: Now, dice: &mut dyn Dice) {
-        self.take_back(&ended);
-        let mut refused_offsets = None;
-        let mut cluster = None;
-        let mut passing = false;
-        let mut letters = None;
-        let mut troubles: Vec<Option<Trouble>> = (0..self.settings.sinks).map(|_| None).collect();
-        for obstacle in obstacles {
-            match obstacle {
-                Obstacle::Result { sink, item, receipt } => {
-                    let items = ended.stores.iter().find(|(other, _)| *other == sink);
-                    let Some((assignment, seq)) = items.and_then(|(_, items)| items.get(item)).copied() else {
-                        continue;
-                    };
-                    let trouble = self.not_stored(assignment, seq, sink, receipt, now);
-                    passing |= trouble.is_none();
-                    let all = &mut troubles[sink.0 as usize];
-                    *all = Trouble::worse(all.take(), trouble);
-                }
-                Obstacle::Letter { receipt, .. } => letters = letters.or(receipt.into_failure()),
-                Obstacle::Offsets { reason } => refused_offsets = Some(reason),
-                Obstacle::Cluster(failure) => cluster = Some(failure),
-            }
-        }
-        let told = letters.is_some() || troubles.iter().any(Option::is_some);
-        for (sink, trouble) in troubles.into_iter().enumerate() {
-            if let Some(trouble) = trouble {
-                self.sink_away(SinkId(sink as u16), trouble, now.at, dice);
-            }
-        }
-        if let Some(failure) = letters {
-            self.letters_away(failure, now.at, dice);
-        }
-        if let Some(reason) = &refused_offsets {
-            self.tell_refused_offsets(&ended.entries, reason);
-        }
-        // What was refused has become a letter, and what waits for an output stands aside: the rest goes at once.
-        let stands_aside = passing || told;
-        if cluster.is_some() || refused_offsets.is_some() || !stands_aside {
-            self.hold_transactions(cluster, now.at, dice);
-        } else {
-            self.transactions.at_once = true;
-        }
-        self.find_commit_due();
-    }
-
-    fn take_back(&mut self, ended: &InFlight) {
-        self.commit_in_flight = false;
-        for (assignment, seq) in &ended.records {
-            let Some(partition) = self.partitions.get_mut(assignment) else {
-                continue;
-            };
-            partition.items_on_wire -= 1;
-            let cut_off = partition.drain.is_some_and(|drain| drain.cut_off);
-            let Some(entry) = partition.entry_mut(*seq) else {
-                continue;
-            };
-            entry.becomes = None;
-            if let State::Delivering(delivering) = &mut entry.state {
-                delivering.sent = 0;
-                if !cut_off {
-                    let sender = (*assignment, entry.lane);
-                    self.transactions.senders.insert(sender);
-                }
-            }
-        }
-        ended.letters.iter().for_each(|id| self.give_letter_back(*id));
-        for (assignment, settled) in &ended.entries {
-            let Some(partition) = self.partitions.get_mut(assignment) else {
-                self.notice(Notice::LateDiscarded { what: "transaction" });
-                continue;
-            };
-            partition.commit.in_flight = None;
-            partition.commit.settled |= settled;
-            if let Some(drain) = &mut partition.drain {
-                drain.commit_failed = true;
-            }
-        }
-    }
-
-    fn tell_refused_offsets(&mut self, entries: &[(Assignment, bool)], reason: &str) {
-        let sources: Vec<_> = (entries.iter())
-            .filter_map(|(assignment, _)| Some(self.partitions.get(assignment)?.source.clone()))
-            .collect();
-        for source in sources {
-            let reason = reason.to_owned();
-            self.notice(Notice::CommitRefused { source, reason });
-        }
-    }
-
-    /// All transactions wait for a while. Where there is something to say of it, it is said once.
-    fn hold_transactions(&mut self, failure: Option<Failure>, now: Moment, dice: &mut dyn Dice) {
-        let before = self.transactions.held.take();
-        let tries = before.as_ref().map_or(0, |held| held.tries) + 1;
-        let until = now + retry::probe_wait(&self.settings.retry, tries, dice);
-        let told = before.is_some_and(|held| held.told);
-        let tell = failure.is_some();
-        self.transactions.held = Some(Held {
-            until,
-            tries,
-            told: told || tell,
-        });
-        if let Some(failure) = failure.filter(|_| !told) {
-            self.notice(Notice::TransactionsHeld { failure });
-        }
-    }
-
     /// Something of the partition that is finished can go with the next transaction.
     pub(super) fn has_finished(&self, assignment: Assignment) -> bool {
         if !self.is_exactly_once() {
@@ -486,8 +333,8 @@ impl Partition {
                 return None;
             }
             match &mut entry.state {
-                State::Delivering(delivering) if load.waits_for_output(delivering) => return Some(Stop::Waits),
-                State::Delivering(_) if load.is_full() => return Some(Stop::Full),
+                State::Delivering(delivering) if load.waits_for_output(delivering) => Some(Stop::Waits),
+                State::Delivering(_) if load.is_full() => Some(Stop::Full),
                 State::Delivering(delivering) => {
                     delivering.sent = u64::MAX;
                     load.bytes += delivering.weight_bytes;

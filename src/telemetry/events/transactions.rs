@@ -30,6 +30,7 @@ impl PipelineTelemetry {
     /// Whether a transaction was committed can't be found out by this run of the pipeline.
     pub fn transaction_undecided(&self, took: Duration, reason: &str) {
         self.state.transactions[place(&TRANSACTIONS, &TRANSACTIONS[2])].observe(took);
+        lock(&self.state.standing).waits = Some(format!("a transaction ended undecided: {reason}"));
         error!(
             pipeline = self.name(),
             ?took,
