@@ -99,7 +99,10 @@ impl Task {
         }
         // What was refused has become a letter, and what waits for an output stands aside: the rest goes at once.
         let stands_aside = passing || told;
-        if cluster.is_some() || refused_offsets.is_some() || !stands_aside {
+        if cluster.is_none() && refused_offsets.is_none() && !stands_aside {
+            cluster = Some(Failure::of("it was aborted, and nothing says why"));
+        }
+        if cluster.is_some() || refused_offsets.is_some() {
             self.hold_transactions(cluster, now.at, dice);
         } else {
             self.transactions.at_once = true;

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::sync::{oneshot, watch};
 
 use super::deliveries::{Place, Request};
@@ -71,6 +72,8 @@ pub enum Cause {
     Offsets(String),
     /// A topic's partitions can't be seen.
     Topic(String, KafkaError),
+    /// The numbers of records that were sent had a gap, which the abort has mended.
+    Gap(String),
     /// Something else.
     Cluster(String),
 }
@@ -168,7 +171,7 @@ impl Worker {
             Job::Run(load, done) => {
                 let ended = match self.broken.clone() {
                     Some(reason) => Ended::Undecided(reason),
-                    None => self.run_and_find(&*load),
+                    None => self.run_until_known(&*load),
                 };
                 if let Ended::Undecided(reason) = &ended {
                     self.broken = Some(reason.clone());
@@ -194,20 +197,25 @@ impl Worker {
         })
     }
 
-    /// A broker refuses a batch of records as a whole. Where that undid a transaction, it is run once more, with each of
-    /// them alone, so that only the one is found that can't stand.
-    fn run_and_find(&mut self, load: &dyn Load) -> Ended {
-        let ended = self.run(load, &HashSet::new());
-        let Ended::Aborted { records, .. } = &ended else {
-            return ended;
-        };
-        let too_large =
-            |(at, result): (usize, &Result<(), SendError>)| matches!(result, Err(SendError::TooLarge(_))).then_some(at);
-        let suspects: HashSet<usize> = records.iter().enumerate().filter_map(too_large).collect();
-        match suspects.len() {
-            0 | 1 => ended,
-            _ => self.run(load, &suspects),
+    /// Runs it until its end says something of it. A broker refuses a batch of records as a whole, so that those are sent
+    /// alone next; and what a broker refused leaves a gap in the numbers of what follows, which only another abort mends.
+    fn run_until_known(&mut self, load: &dyn Load) -> Ended {
+        const MOST_RUNS: usize = 5;
+        let mut alone = HashSet::new();
+        let mut ended = self.run(load, &alone);
+        for _ in 1..MOST_RUNS {
+            let Ended::Aborted { records, cause } = &ended else {
+                break;
+            };
+            let suspects = too_large(records);
+            if suspects.len() > 1 && alone.is_empty() {
+                alone = suspects;
+            } else if !matches!(cause, Some(Cause::Gap(_))) || !suspects.is_empty() {
+                break;
+            }
+            ended = self.run(load, &alone);
         }
+        ended
     }
 
     fn run(&mut self, load: &dyn Load, alone: &HashSet<usize>) -> Ended {
@@ -223,17 +231,17 @@ impl Worker {
             };
         }
         let (request, deliveries) = Request::new(load.records());
-        let (mut place, mut refused) = (0, false);
+        let (mut place, mut taken) = (0, Taken::Whole);
         load.each(&counts, &mut |out| {
             let flushed = |at: usize| alone.contains(&at).then(|| self.calls.flush(STEP));
             flushed(place);
-            refused |= !self.produce(out, Place::new(&request, place), until);
+            taken = taken.max(self.produce(out, Place::new(&request, place), until));
             flushed(place);
             place += 1;
         });
-        let ended = match refused {
-            true => self.abort(None),
-            false => self.finish(load, until),
+        let ended = match taken {
+            Taken::Refused => self.abort(None),
+            Taken::Whole | Taken::InPart => self.finish(load, taken == Taken::Whole, until),
         };
         match ended {
             Outcome::Committed => Ended::Committed,
@@ -245,26 +253,27 @@ impl Worker {
         }
     }
 
-    /// Hands a record to the library, waiting for room. False: it was not taken, which is reported.
-    fn produce(&self, out: Outgoing<'_>, place: Place, until: Instant) -> bool {
+    /// Hands a record to the library, waiting for room.
+    fn produce(&self, out: Outgoing<'_>, place: Place, until: Instant) -> Taken {
         let mut place = Box::new(place);
         loop {
             match self.client.offer(out, place) {
-                Ok(()) => return true,
+                Ok(()) => return Taken::Whole,
                 Err((SendError::Full, back)) if Instant::now() < until => {
                     place = back;
                     std::thread::sleep(WINDOW_PAUSE);
                 }
                 Err((error, back)) => {
+                    let undone = error == SendError::Purged;
                     back.report(Err(error));
-                    return false;
+                    return if undone { Taken::InPart } else { Taken::Refused };
                 }
             }
         }
     }
 
-    /// Offsets, then the commit.
-    fn finish(&self, load: &dyn Load, until: Instant) -> Outcome {
+    /// Offsets, then the commit. One that was not taken as a whole is undone already, and the offsets are told why.
+    fn finish(&self, load: &dyn Load, whole: bool, until: Instant) -> Outcome {
         let offsets = match commit::list(load.offsets()) {
             Ok(offsets) => offsets,
             Err(error) => return self.abort(Some(Cause::Offsets(error.to_string()))),
@@ -275,7 +284,8 @@ impl Worker {
                 Err(reason) => return self.abort(Some(Cause::Offsets(reason))),
             };
             match self.calls.send_offsets(&offsets, &membership, STEP) {
-                Ok(()) => break,
+                Ok(()) if whole => break,
+                Ok(()) => return self.abort(None),
                 Err(failed) if failed.fatal => return Outcome::Undecided(undecided(&failed)),
                 Err(failed) if failed.retriable && Instant::now() < until => {}
                 Err(failed) => return self.abort(Some(cause_of(&failed))),
@@ -327,6 +337,16 @@ impl Worker {
     }
 }
 
+/// How much of a transaction the library has taken, from best to worst.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Taken {
+    Whole,
+    /// It was undone before all was handed over.
+    InPart,
+    /// It refused a record itself.
+    Refused,
+}
+
 enum Outcome {
     Committed,
     Aborted(Option<Cause>),
@@ -341,6 +361,13 @@ fn nothing(load: &dyn Load, cause: Cause) -> Ended {
     }
 }
 
+/// Records that the broker said are too large, or stood in a batch with one.
+fn too_large(records: &[Result<(), SendError>]) -> HashSet<usize> {
+    let records = records.iter().enumerate();
+    let said = records.filter(|(_, result)| matches!(result, Err(SendError::TooLarge(_))));
+    said.map(|(at, _)| at).collect()
+}
+
 fn undecided(failed: &Failed) -> String {
     format!("{} ({:?})", failed.reason, failed.code)
 }
@@ -350,9 +377,10 @@ fn cause_of(failed: &Failed) -> Cause {
         true => said(failed.code),
         false => failed.reason.clone(),
     };
-    match Kind::of(failed.code) {
-        Kind::NotMember => Cause::Offsets(text),
-        _ if failed.code == rdkafka::error::RDKafkaErrorCode::RebalanceInProgress => Cause::Offsets(text),
+    match failed.code {
+        Code::RebalanceInProgress => Cause::Offsets(text),
+        Code::OutOfOrderSequenceNumber | Code::UnknownProducerId => Cause::Gap(text),
+        code if Kind::of(code) == Kind::NotMember => Cause::Offsets(text),
         _ => Cause::Cluster(text),
     }
 }

@@ -226,8 +226,22 @@ impl Worker {
     fn committed(&self, places: &[Place]) -> Result<HashMap<Place, Option<CommittedOffset>>, KafkaError> {
         let group = &self.settings.group;
         let doing = format!("see what group `{group}` has committed");
-        let answers = native::committed(&self.client, places, PATIENCE)
-            .map_err(|e| KafkaError::from_client(&e, &doing, Some(Right::UseGroup(group.clone()))))?;
+        let topic = places.first().map(|(topic, _)| topic.as_str());
+        let answers = native::committed(&self.client, places, PATIENCE).map_err(|e| {
+            let error = KafkaError::from_client(&e, &doing, Some(Right::UseGroup(group.clone())));
+            match error.kind {
+                // Offsets in a transaction that has not ended are not told, and are asked for again and again.
+                Kind::Away if self.client.fetch_metadata(topic, PATIENCE).is_ok() => KafkaError {
+                    kind: Kind::Passing,
+                    text: format!(
+                        "{}; a transaction with offsets of the group may not have ended yet",
+                        error.text
+                    ),
+                    ..error
+                },
+                _ => error,
+            }
+        })?;
         let one = |(place, answer): (Place, Result<_, Code>)| match answer {
             Ok(offset) => Ok((place, offset)),
             Err(code) => {
