@@ -8,6 +8,7 @@ mod crash;
 mod edge;
 mod fleet;
 mod flights;
+mod handover;
 mod harness;
 mod letters;
 mod mistakes;
@@ -15,6 +16,7 @@ mod odd_letters;
 mod on_call;
 mod order;
 mod outage;
+mod overload;
 mod poison;
 mod reading;
 mod readme;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         edge::tests(),
         poison::tests(),
         outage::tests(),
+        overload::tests(),
         audit::tests(),
         crash::tests(),
         fleet::tests(),
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         roles::tests(),
         mistakes::tests(),
         flights::tests(),
+        handover::tests(),
     ];
     let trials = suites.into_iter().flat_map(Suite::into_trials).collect();
     harness::test::keep_panics_for_the_report();
