@@ -21,7 +21,8 @@ ORDER = {"order_id": "o-1", "customer_id": "c-2", "currency": "eur", "items": [{
 
 def event(order):
     """A record as an event: its id says where it stands in Kafka."""
-    return CloudEvent({"type": "fnbridge.record", "source": "/orders", "id": "orders/3/42", "datacontenttype": "application/json"}, order)
+    return CloudEvent({"type": "dev.knative.kafka.event", "source": "/fnbridge#orders", "id": "partition:3/offset:42", "subject": "partition:3#42",
+                       "key": "k", "datacontenttype": "application/json"}, order)
 
 
 class Hosted(unittest.TestCase):
@@ -59,7 +60,7 @@ class Hosted(unittest.TestCase):
                 status, headers, body = self.post(*mode(event(ORDER)))
                 self.assertEqual(status, 200, body)
                 reply = from_http(headers, body)
-                self.assertEqual((reply["type"], reply["id"], reply["subject"]), ("orders.clean", "orders/3/42", "o-1"))
+                self.assertEqual((reply["type"], reply["id"], reply["subject"]), ("orders.clean", "partition:3/offset:42", "o-1"))
                 self.assertEqual((reply.data["currency"], reply.data["total_cents"]), ("EUR", 10))
 
     def test_what_becomes_of_an_order_without_a_reply_is_the_status(self):
@@ -72,6 +73,14 @@ class Hosted(unittest.TestCase):
                 status, _, body = self.post(*to_binary(event(order)))
                 self.assertEqual(status, expected, body)
                 self.assertIn(said, body)
+
+    def test_a_tombstone_which_is_an_event_without_data_is_dropped(self):
+        headers, _ = to_binary(event(ORDER))
+        structured = {"specversion": "1.0", "type": "t", "source": "/s", "id": "1"}
+        for headers, body in [(headers, b""), ({"content-type": "application/cloudevents+json"}, json.dumps(structured))]:
+            with self.subTest(body):
+                status, _, said = self.post(headers, body)
+                self.assertEqual(status, 204, said)
 
     def test_what_is_no_event_is_refused(self):
         for headers, body in [({}, b"{}"), ({"content-type": "application/cloudevents+json"}, b"{"), ({"content-type": "application/json"}, json.dumps(ORDER))]:
