@@ -6,6 +6,7 @@
 mod audit;
 mod crash;
 mod edge;
+mod exactly_once;
 mod fleet;
 mod flights;
 mod handover;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         overload::tests(),
         audit::tests(),
         crash::tests(),
+        exactly_once::tests(),
         fleet::tests(),
         letters::tests(),
         redrive::tests(),
@@ -67,5 +69,6 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::kafka::stop_shared();
     harness::secured::stop_shared();
+    exactly_once::stop_tapped();
     conclusion.exit_code()
 }

@@ -5,11 +5,13 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::exactly_once::exactly_once;
 use super::places::{headers, url};
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
 use crate::config::document::{
-    ContractDoc, FormatDoc, FunctionDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc, StateDoc,
+    ContractDoc, DeliveryDoc, FormatDoc, FunctionDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc,
+    StateDoc,
 };
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
@@ -17,7 +19,7 @@ use crate::convert::{Format, Formats};
 use crate::deadletter::DeadLetterSettings;
 use crate::delivery::rate::Rate;
 use crate::delivery::settings::{
-    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+    BatchSettings, Delivery, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
 };
 use crate::delivery::time::Millis;
 use crate::function::{ContractKind, FunctionSettings, Override};
@@ -61,6 +63,9 @@ pub(crate) fn pipeline(
     if let Some(dead_letters) = &dead_letters {
         refuse_own_outputs(doc, &sinks, dead_letters, report);
     }
+    if doc.delivery == DeliveryDoc::ExactlyOnce {
+        exactly_once(doc, source.as_ref().map(|source| &*source.cluster), report);
+    }
     let formats = formats(doc);
     let function = (doc.function.as_ref()).map(|function| self::function(doc, function, &names, around, report));
     let drain_timeout = drain_timeout(doc, source.as_ref().map(|source| &*source.cluster), report);
@@ -103,6 +108,10 @@ fn task(doc: &PipelineDoc, drain_timeout: Duration, sinks: usize) -> TaskSetting
             OrderingDoc::Partition => Ordering::Partition,
             OrderingDoc::Key => Ordering::Key,
             OrderingDoc::None => Ordering::None,
+        },
+        delivery: match doc.delivery {
+            DeliveryDoc::AtLeastOnce => Delivery::AtLeastOnce,
+            DeliveryDoc::ExactlyOnce => Delivery::ExactlyOnce,
         },
         batch: BatchSettings {
             max_records: max_records(doc) as usize,
