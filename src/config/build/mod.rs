@@ -2,6 +2,7 @@
 //! as what they are about is built.
 
 mod cluster;
+mod function;
 mod pipeline;
 mod places;
 mod sinks;

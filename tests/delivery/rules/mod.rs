@@ -9,3 +9,4 @@ mod hand_over;
 mod limits;
 mod sinks;
 mod skips;
+mod stopped;
