@@ -94,6 +94,9 @@ pub enum Verdict {
         /// Why, for the day when the record is given up.
         reason: String,
     },
+    /// To be called again behind what stands before it in the batch and is called again, too. It is not charged: the
+    /// function stopped before it came to this record.
+    Again,
     /// Given up on by the function itself.
     DeadLetter {
         /// The function's reason.

@@ -25,7 +25,10 @@ use contracts::{Batch, Contract};
 use status::Class;
 
 pub use crate::http::{check_header, check_url};
-pub use settings::{ContractKind, FunctionSettings, Override};
+pub use settings::{
+    AliyunEventFormat, AliyunFcSettings, AwsLambdaSettings, CloudEventsMode, CloudEventsSettings, ContractKind,
+    FunctionSettings, ItemFailures, Override,
+};
 
 /// What a contract and a call set: room for it is made at once.
 const HEADERS_OF_A_CALL: usize = 8;
@@ -112,7 +115,7 @@ impl Function {
         };
         let request = match self.request(&batch) {
             Ok(request) => request,
-            Err(reason) => return Answer::Failed(Failure::of(reason)),
+            Err(unsendable) => return unsendable.answer(),
         };
         let (timeout, max_bytes) = (self.settings.timeout, self.settings.max_response_bytes);
         match self.http.send(request, timeout, max_bytes, &self.pool).await {
@@ -134,8 +137,8 @@ impl Function {
         };
         let mut request = match self.request(&batch) {
             Ok(request) => request,
-            Err(reason) => {
-                tried.answer = Answer::Failed(Failure::of(reason));
+            Err(unsendable) => {
+                tried.answer = unsendable.answer();
                 return tried;
             }
         };
@@ -161,6 +164,9 @@ impl Function {
         let records = [record];
         let id = batch_id(&records);
         self.request(&self.alone(&records, &id))
+            .map_err(|unsendable| match unsendable {
+                Unsendable::TooLarge(reason) | Unsendable::Unnameable(reason) => reason,
+            })
     }
 
     fn alone<'a>(&'a self, records: &'a [Arc<Record>], id: &'a str) -> Batch<'a> {
@@ -173,21 +179,37 @@ impl Function {
         }
     }
 
-    fn request(&self, batch: &Batch<'_>) -> Result<Request<Bytes>, String> {
+    fn request(&self, batch: &Batch<'_>) -> Result<Request<Bytes>, Unsendable> {
+        let contract = &self.settings.contract;
+        if batch.records.len() > 1 && contract.takes_one_record() {
+            let found = batch.records.len();
+            return Err(Unsendable::TooLarge(format!(
+                "the contract takes one record a call, found {found}"
+            )));
+        }
         let encoded = self.contract.encode(batch);
+        if let Some(most) = contract.max_request_bytes().filter(|most| encoded.body.len() > *most) {
+            let found = encoded.body.len();
+            return Err(Unsendable::TooLarge(format!(
+                "the request would have {found} bytes, and the contract takes at most {most}: it was not sent"
+            )));
+        }
         let mut request = Request::new(encoded.body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.settings.url.clone();
         let mut headers = HeaderMap::with_capacity(self.headers.len() + HEADERS_OF_A_CALL);
         headers.extend(self.headers.iter().cloned());
-        headers.insert(CONTENT_TYPE, encoded.content_type);
-        headers.insert(IDEMPOTENCY_KEY, header_value(idempotency_key(batch))?);
+        if let Some(content_type) = encoded.content_type {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
+        let key = header_value(idempotency_key(batch)).map_err(Unsendable::Unnameable)?;
+        headers.insert(IDEMPOTENCY_KEY, key);
         headers.insert(ATTEMPT, HeaderValue::from(batch.attempt));
         if let Some(traceparent) = batch.traceparent {
             let value = HeaderValue::from_maybe_shared(traceparent.clone());
             headers.insert(
                 TRACEPARENT,
-                value.map_err(|_| "the trace context can't be sent in a header")?,
+                value.map_err(|_| Unsendable::Unnameable("the trace context can't be sent in a header".to_owned()))?,
             );
         }
         headers.extend(encoded.headers);
@@ -197,7 +219,10 @@ impl Function {
 
     fn meaning(&self, answer: &HttpAnswer, batch: &Batch<'_>) -> Answer {
         let status = answer.status.as_u16();
-        let class = status::classify(status, &answer.headers, &self.settings.overrides, SystemTime::now());
+        let class = match self.contract.function_error(&answer.headers) {
+            Some(reason) if answer.status.is_success() => Class::FunctionError(reason),
+            _ => status::classify(status, &answer.headers, &self.settings.overrides, SystemTime::now()),
+        };
         let failure = |reason: String| Failure {
             reason,
             status: Some(status),
@@ -210,6 +235,23 @@ impl Function {
             },
             Class::FunctionError(reason) => Answer::Failed(failure(reason)),
             other => status::answer(other, failure(status::reason(answer.status))),
+        }
+    }
+}
+
+/// Why a batch can't be sent as it is.
+enum Unsendable {
+    /// Fewer records may be sent.
+    TooLarge(String),
+    /// A name can't stand in a header.
+    Unnameable(String),
+}
+
+impl Unsendable {
+    fn answer(self) -> Answer {
+        match self {
+            Unsendable::TooLarge(reason) => Answer::TooLarge(Failure::of(reason)),
+            Unsendable::Unnameable(reason) => Answer::Failed(Failure::of(reason)),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::json::Formats;
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const AMPLE: Duration = Duration::from_secs(20);
 
-fn settings(url: hyper::Uri) -> FunctionSettings {
+pub(super) fn settings(url: hyper::Uri) -> FunctionSettings {
     FunctionSettings {
         pipeline: "orders-enrich".to_owned(),
         url,
@@ -259,6 +259,45 @@ async fn a_call_without_an_answer_tells_away_from_failed() {
 async fn a_failure_keeps_the_first_4_kib_of_the_answer() {
     let failure = failed(answered(answer(500, "", &"x".repeat(5000)), Then::Keep, |_| ()).await);
     assert_eq!(failure.response.len(), 4096);
+}
+
+/// Nothing listens there: what is answered was not sent.
+fn nowhere(contract: ContractKind) -> Function {
+    let settings = settings(hyper::Uri::from_static("http://127.0.0.1:1/"));
+    function(FunctionSettings { contract, ..settings })
+}
+
+#[tokio::test]
+async fn a_request_over_the_contracts_limit_is_not_sent_and_is_too_large() {
+    let lambda = nowhere(ContractKind::AwsLambda(AwsLambdaSettings {
+        bootstrap_servers: "b:9092".to_owned(),
+        cluster_arn: None,
+        item_failures: ItemFailures::FromFirst,
+    }));
+    let mut call = call_of(42..43);
+    let record = Arc::get_mut(&mut call.records[0]).unwrap();
+    record.value = Some(Bytes::from(vec![b'x'; 6 << 20]));
+    let answer = lambda.call(&call, None).await;
+    let Answer::TooLarge(failure) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(
+        failure.reason.contains("takes at most 6291456: it was not sent"),
+        "{}",
+        failure.reason
+    );
+    Arc::get_mut(&mut call.records[0]).unwrap().value = Some(Bytes::from(vec![b'x'; 4 << 20]));
+    let answer = lambda.call(&call, None).await;
+    assert!(matches!(answer, Answer::Away(_)), "it was tried: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_contract_of_one_record_a_call_has_larger_batches_halved() {
+    let answer = nowhere(ContractKind::Raw).call(&call_of(42..44), None).await;
+    let Answer::TooLarge(failure) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(failure.reason, "the contract takes one record a call, found 2");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::convert::{Formats, admit};
 use crate::delivery::Task;
 use crate::delivery::event::{Admission, Arrival, Effect, Event, View};
 use crate::delivery::record::Record;
-use crate::kafka::{Source, SourceEvent, SourceEvents, Started, Trouble};
+use crate::kafka::{Leave, Source, SourceEvent, SourceEvents, Started, Trouble};
 use crate::telemetry::PipelineTelemetry;
 
 /// How often the task's picture is published, at most.
@@ -92,7 +92,7 @@ impl Told {
                 // It is kept, and told with each assignment.
                 Some(Control::Skip(..)) => {}
                 // A dropped handle closes the pipeline, too.
-                Some(Control::Close) | None => return,
+                Some(Control::Close(_)) | None => return,
             }
         }
     }
@@ -206,9 +206,13 @@ impl<'a> Run<'a> {
                 self.handle(Event::SetShare { in_flight_bytes });
             }
             Some(Control::Skip(source, range)) => self.handle(skip_event(&source, &range)),
+            Some(Control::Close(leave)) => {
+                self.source.close(leave);
+                return true;
+            }
             // A dropped handle closes the pipeline, too.
-            Some(Control::Close) | None => {
-                self.source.close();
+            None => {
+                self.source.close(Leave::ForGood);
                 return true;
             }
         }

@@ -164,6 +164,7 @@ fn verdict(verdict: Verdict) -> (String, Vec<Output>) {
             let wait = after.map_or_else(String::new, |after| format!(" after {after}"));
             (format!("it is retried{wait}: {reason}"), Vec::new())
         }
+        Verdict::Again => ("it is called again".to_owned(), Vec::new()),
         Verdict::DeadLetter { reason } => (format!("it becomes a dead letter: {reason}"), Vec::new()),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fnbridge::delivery::event::{Assignment, CommitEntry};
 use fnbridge::delivery::record::TopicPartition;
-use fnbridge::kafka::{ClusterSettings, Source, SourceEvent, SourceEvents, SourceSettings, Topics};
+use fnbridge::kafka::{ClusterSettings, Leave, Source, SourceEvent, SourceEvents, SourceSettings, Topics};
 use tokio::runtime::Runtime;
 
 use crate::harness::test::{Test, suite};
@@ -48,7 +48,7 @@ fn a_revoked_partition_stays_until_it_is_released(test: &Test) {
             .values()
             .all(|h| h.position == 10 && h.memo.as_deref() == Some("drained"))
     );
-    second.source.close();
+    second.source.close(Leave::ForGood);
     second.until("has it taken away again", |m| m.revoked.len() == 2);
     second.release();
     second.until("ends", |m| m.ended);

@@ -23,6 +23,7 @@ pub use redrives::{
 
 pub use crate::control::access::Role;
 use crate::control::registry::{Difference, Verb};
+pub use crate::letters::Passed;
 pub use crate::telemetry::PipelineEvent;
 pub use crate::telemetry::status::{LastError, LimitUse, PartitionStatus, Phase, SinkStatus, TaskStatus, TaskSummary};
 
@@ -307,7 +308,7 @@ pub struct Worker {
     pub since: String,
     /// It holds the leader's lease.
     pub leader: bool,
-    /// `ready`, `draining` or `stuck`.
+    /// `ready`, `draining`, `restarting` or `stuck`.
     pub state: String,
     /// Why it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod exactly_once;
+mod function;
 mod pipeline;
 mod places;
 mod sinks;

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exactly_once::exactly_once;
-use super::places::{headers, url};
+use super::function::function;
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
 use crate::config::document::{
-    ContractDoc, DeliveryDoc, FormatDoc, FunctionDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc,
-    StateDoc,
+    ContractDoc, DeliveryDoc, FormatDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, StateDoc,
 };
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
@@ -22,12 +21,11 @@ use crate::delivery::settings::{
     BatchSettings, Delivery, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
 };
 use crate::delivery::time::Millis;
-use crate::function::{ContractKind, FunctionSettings, Override};
+use crate::function::FunctionSettings;
 use crate::http::AddressPolicy;
 use crate::kafka::ClusterSettings;
 use crate::pipeline::PipelineSettings;
 
-const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN_AFTER_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_RECORDS: u32 = 100;
 /// A commit is built at most this often while records settle.
@@ -39,6 +37,8 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
 pub(crate) struct Surroundings<'a> {
     /// The worker's id.
     pub(crate) worker: &'a str,
+    /// A process that comes back under this id is the same worker.
+    pub(crate) id_lasts: bool,
     /// The worker's clusters by name, without settings where something is wrong with them; `None`: not known.
     pub(crate) clusters: Option<&'a BTreeMap<String, Option<Arc<ClusterSettings>>>>,
     /// Where functions and HTTP sinks may be.
@@ -65,23 +65,29 @@ pub(crate) fn pipeline(
         exactly_once(doc, source.as_ref().map(|source| &*source.cluster), report);
     }
     let formats = formats(doc);
-    let function = (doc.function.as_ref()).map(|function| self::function(doc, function, &names, around, report));
-    let drain_timeout = drain_timeout(doc, source.as_ref().map(|source| &*source.cluster), report);
+    let cluster = source.as_ref().map(|source| &*source.cluster);
+    let function = (doc.function.as_ref()).map(|stated| function(doc, stated, cluster, around, report));
+    let drain_timeout = drain_timeout(doc, cluster, report);
     between(doc, report);
     let (source, dead_letters) = (source?, dead_letters?);
+    let function = match function {
+        Some(function) => Some(FunctionSettings {
+            sinks: names.clone(),
+            formats: formats.unwrap_or_default(),
+            ..function?
+        }),
+        None => None,
+    };
     let settings = PipelineSettings {
         name: doc.name.clone(),
         references: report.references(),
         labels: doc.labels.clone(),
         paused: doc.state == StateDoc::Paused,
-        task: task(doc, drain_timeout, sinks.len()),
+        task: task(doc, function.as_ref(), drain_timeout, sinks.len()),
         weight: doc.limits.weight,
         share_bytes: doc.limits.in_flight_bytes.bytes(),
         formats,
-        function: match function {
-            Some(function) => Some(function?),
-            None => None,
-        },
+        function,
         dead_letter: DeadLetterSettings {
             cluster: source.cluster.clone(),
             topic: dead_letters,
@@ -100,7 +106,9 @@ pub(crate) fn pipeline(
     report.is_clean().then_some(settings)
 }
 
-fn task(doc: &PipelineDoc, drain_timeout: Duration, sinks: usize) -> TaskSettings {
+fn task(doc: &PipelineDoc, function: Option<&FunctionSettings>, drain_timeout: Duration, sinks: usize) -> TaskSettings {
+    let stated = doc.batch.max_bytes.bytes();
+    let most = function.and_then(|function| function.contract.max_batch_bytes());
     TaskSettings {
         ordering: match doc.ordering {
             OrderingDoc::Partition => Ordering::Partition,
@@ -113,7 +121,7 @@ fn task(doc: &PipelineDoc, drain_timeout: Duration, sinks: usize) -> TaskSetting
         },
         batch: BatchSettings {
             max_records: max_records(doc) as usize,
-            max_bytes: doc.batch.max_bytes.bytes(),
+            max_bytes: most.map_or(stated, |most| most.min(stated)),
             linger: doc.batch.linger.0.into(),
         },
         max_in_flight: doc.concurrency.max_in_flight as usize,
@@ -149,67 +157,20 @@ fn rate_limits(doc: &LimitsDoc) -> RateLimits {
 }
 
 fn max_records(doc: &PipelineDoc) -> u32 {
-    let takes_one = doc
-        .function
-        .as_ref()
-        .and_then(contract)
-        .is_some_and(ContractKind::takes_one_record);
+    let takes_one = takes_one_record(doc).is_some();
     doc.batch
         .max_records
         .unwrap_or(if takes_one { 1 } else { DEFAULT_MAX_RECORDS })
 }
 
-/// `None` for those that were refused with the document's shape.
-fn contract(function: &FunctionDoc) -> Option<ContractKind> {
-    match function.contract {
-        ContractDoc::Json => Some(ContractKind::Json),
-        ContractDoc::Raw => Some(ContractKind::Raw),
-        ContractDoc::CloudeventsBatch
-        | ContractDoc::CloudeventsStructured
-        | ContractDoc::CloudeventsBinary
-        | ContractDoc::AwsLambda
-        | ContractDoc::AliyunFc => None,
+/// The function's contract, if it takes one record a call.
+fn takes_one_record(doc: &PipelineDoc) -> Option<&'static str> {
+    match doc.function.as_ref()?.contract {
+        ContractDoc::Raw => Some("raw"),
+        ContractDoc::CloudeventsBinary => Some("cloudevents_binary"),
+        ContractDoc::CloudeventsStructured => Some("cloudevents_structured"),
+        ContractDoc::Json | ContractDoc::CloudeventsBatch | ContractDoc::AwsLambda | ContractDoc::AliyunFc => None,
     }
-}
-
-fn function(
-    doc: &PipelineDoc,
-    function: &FunctionDoc,
-    sinks: &[String],
-    around: &Surroundings<'_>,
-    report: &mut Report<'_>,
-) -> Option<FunctionSettings> {
-    let path = Path::of("function");
-    let headers = headers(&function.headers, &path.key("headers"), around.base, report);
-    let url = url(&function.url, &path.key("url"), around.policy, report)?;
-    Some(FunctionSettings {
-        pipeline: doc.name.clone(),
-        url,
-        contract: contract(function)?,
-        connect_timeout: MAX_CONNECT_TIMEOUT.min(function.timeout.0),
-        timeout: function.timeout.0,
-        max_response_bytes: function.max_response_bytes.bytes(),
-        headers,
-        overrides: overrides(&doc.responses),
-        sinks: sinks.to_vec(),
-        formats: formats(doc).unwrap_or_default(),
-        max_in_flight: doc.concurrency.max_in_flight as usize,
-        policy: around.policy.clone(),
-    })
-}
-
-fn overrides(responses: &BTreeMap<String, ResponseDoc>) -> BTreeMap<u16, Override> {
-    let meaning = |response: &ResponseDoc| match response {
-        ResponseDoc::Retry => Override::Retry,
-        ResponseDoc::Drop => Override::Drop,
-        ResponseDoc::DeadLetter => Override::DeadLetter,
-        ResponseDoc::DeliverNothing => Override::DeliverNothing,
-        ResponseDoc::Block => Override::Block,
-    };
-    let statuses = responses
-        .iter()
-        .filter_map(|(status, response)| Some((status.parse().ok()?, meaning(response))));
-    statuses.collect()
 }
 
 /// What records must be. Where nothing is said and nobody takes JSON, they travel as they are.
@@ -218,14 +179,19 @@ fn formats(doc: &PipelineDoc) -> Option<Formats> {
         doc.source.key.format.and_then(format),
         doc.source.value.format.and_then(format),
     );
-    let takes_json = doc.function.as_ref().and_then(contract) == Some(ContractKind::Json);
-    if !takes_json && key.is_none() && value.is_none() {
+    let (of_key, of_value) = match doc.function.as_ref().map(|function| function.contract) {
+        Some(ContractDoc::Json) => (None, Some(Format::Json)),
+        // Its events hold text, and bytes that are none can't be told from it.
+        Some(ContractDoc::AliyunFc) => (Some(Format::String), Some(Format::String)),
+        _ => (None, None),
+    };
+    let (key, value) = (key.or(of_key), value.or(of_value));
+    if key.is_none() && value.is_none() {
         return None;
     }
-    let unstated = if takes_json { Format::Json } else { Format::Bytes };
     Some(Formats {
         key,
-        value: value.unwrap_or(unstated),
+        value: value.unwrap_or(Format::Bytes),
     })
 }
 
@@ -267,13 +233,8 @@ fn drain_timeout(doc: &PipelineDoc, cluster: Option<&ClusterSettings>, report: &
 /// Rules between values that stand in different parts.
 fn between(doc: &PipelineDoc, report: &mut Report<'_>) {
     let max_records = Path::of("batch.max_records");
-    let takes_one = doc
-        .function
-        .as_ref()
-        .and_then(contract)
-        .is_some_and(ContractKind::takes_one_record);
-    if let Some(found) = doc.batch.max_records.filter(|found| takes_one && *found > 1) {
-        let message = format!("found {found}, expected 1, as the contract raw takes one record a call");
+    if let (Some(contract), Some(found @ 2..)) = (takes_one_record(doc), doc.batch.max_records) {
+        let message = format!("found {found}, expected 1, as the contract {contract} takes one record a call");
         report.between(&[&max_records, &Path::of("function.contract")], Code::Conflict, message);
     }
     let (initial, max) = (Path::of("retry.initial_backoff"), Path::of("retry.max_backoff"));

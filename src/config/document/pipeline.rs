@@ -159,7 +159,8 @@ pub(crate) struct KeyDoc {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ValueDoc {
     /// The values' format. A value that does not have it is a dead letter of stage `convert`. By default `json` for a
-    /// function of contract `json`; other functions, and sinks of a pipeline without one, take values as they are.
+    /// function of contract `json`, `string` for `aliyun_fc`; other functions, and sinks of a pipeline without one, take values
+    /// as they are.
     #[schemars(extend("x-fnbridge-acts-on" = ["bytes", "string", "json", null]))]
     pub(crate) format: Option<FormatDoc>,
 }
@@ -199,10 +200,12 @@ pub(crate) enum DeliveryDoc {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BatchDoc {
-    /// Records in one call, at most. By default 100, and 1 for contract `raw`, which takes no more.
+    /// Records in one call, at most. By default 100, and 1 for contracts that take no more: `raw`, `cloudevents_binary`,
+    /// `cloudevents_structured`.
     #[schemars(range(min = 1, max = 10_000))]
     pub(crate) max_records: Option<u32>,
-    /// Bytes of keys, values and headers in one call, at most; a record larger than this travels alone.
+    /// Bytes of keys, values and headers in one call, at most; a record larger than this travels alone. Less where the
+    /// contract bounds requests: 6 MiB for `aws_lambda`, 16 MiB for `aliyun_fc`.
     #[schemars(extend("x-fnbridge-at-least" = "1KiB", "x-fnbridge-at-most" = "256MiB"))]
     pub(crate) max_bytes: Size,
     /// How long a batch that is not full waits for more records.
@@ -274,8 +277,22 @@ pub(crate) struct FunctionDoc {
     #[schemars(extend("x-fnbridge-form" = "an absolute URL, http or https"))]
     pub(crate) url: String,
     /// The shape of request and answer that the function speaks.
-    #[schemars(extend("x-fnbridge-acts-on" = ["json", "raw"]))]
     pub(crate) contract: ContractDoc,
+    /// What a partial answer of contract `aws_lambda` means.
+    pub(crate) batch_item_failures: Option<ItemFailuresDoc>,
+    /// How an event of contract `aliyun_fc` stands in its list; by default `objects`.
+    pub(crate) event_format: Option<EventFormatDoc>,
+    /// Where events come from, as they say themselves. Contract `aws_lambda`: the ARN of an MSK cluster; without one, events
+    /// are those of a self-managed cluster. `aliyun_fc`: the instance's id, by default `source.cluster`. CloudEvents: the
+    /// `source` of records that are no events yet, less the topic, by default `/fnbridge/<pipeline>`.
+    #[schemars(length(min = 1))]
+    pub(crate) event_source: Option<String>,
+    /// The `type` of CloudEvents made of records that are none yet; by default `dev.knative.kafka.event`.
+    #[schemars(length(min = 1))]
+    pub(crate) event_type: Option<String>,
+    /// The account's id in events of contract `aliyun_fc`; by default empty.
+    #[schemars(length(min = 1))]
+    pub(crate) event_account: Option<String>,
     /// For a whole call, from the first byte to the last.
     #[schemars(extend("x-fnbridge-at-least" = "1ms", "x-fnbridge-at-most" = "15m"))]
     pub(crate) timeout: Span,
@@ -294,6 +311,11 @@ impl Default for FunctionDoc {
         FunctionDoc {
             url: String::new(),
             contract: ContractDoc::Json,
+            batch_item_failures: None,
+            event_format: None,
+            event_source: None,
+            event_type: None,
+            event_account: None,
             timeout: Span::secs(30),
             max_response_bytes: Size::mib(8),
             headers: BTreeMap::new(),
@@ -309,11 +331,36 @@ pub(crate) enum ContractDoc {
     Json,
     /// One record's value as it is, and bytes back.
     Raw,
+    /// An array of CloudEvents as JSON.
     CloudeventsBatch,
+    /// One CloudEvent as JSON.
     CloudeventsStructured,
+    /// One CloudEvent, its attributes in headers.
     CloudeventsBinary,
+    /// A batch as AWS Lambda's event source mapping for Kafka gives it, to a function URL or the Invoke API.
     AwsLambda,
+    /// A list of events as Alibaba Cloud gives it, to an HTTP trigger, InvokeFunction or a custom runtime's `/invoke`.
     AliyunFc,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ItemFailuresDoc {
+    /// The function stopped at the first record that it lists: those behind it are called again as well (the default).
+    FromFirst,
+    /// It went on: only those listed are called again.
+    Listed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EventFormatDoc {
+    /// As an object.
+    Objects,
+    /// As a string that holds the object's JSON.
+    Strings,
+    /// Only its `data`.
+    RawData,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -36,6 +36,11 @@ fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
     let prepare = |path: &str, document: &mut Value| match path {
         "source.topic_pattern" => drop(document["source"].as_object_mut().unwrap().remove("topics")),
         "sinks[].stdout" => drop(document["sinks"][0].as_object_mut().unwrap().remove("kafka")),
+        "function.batch_item_failures" => document["function"]["contract"] = json!("aws_lambda"),
+        "function.event_format" | "function.event_account" => document["function"]["contract"] = json!("aliyun_fc"),
+        "function.event_type" | "function.event_source" => {
+            document["function"]["contract"] = json!("cloudevents_binary")
+        }
         _ => {}
     };
     walk(pipeline_schema(), &base, &others, &prepare, &built_pipeline);
@@ -101,7 +106,7 @@ fn walk(
     prepare: &dyn Fn(&str, &mut Value),
     build: &dyn Fn(&Value) -> Built,
 ) {
-    let before = build(base).unwrap();
+    build(base).unwrap();
     let fields = leaves(schema);
     assert!(fields.len() > 15, "{fields:?}");
     for (path, field) in fields
@@ -114,6 +119,10 @@ fn walk(
         for value in values {
             let mut document = base.clone();
             prepare(&path, &mut document);
+            let before = match path.starts_with("function.") {
+                true => build(&document).unwrap(),
+                false => build(base).unwrap(),
+            };
             put(&mut document, &path, value.clone());
             if document == *base {
                 continue;
@@ -136,7 +145,10 @@ fn walk(
 
 /// Written out, these say what is done without them.
 fn happens_anyway(path: &str, value: &Value) -> bool {
-    (path == "access.tokens" && *value == json!(false)) || (path == "source.value.format" && value == "json")
+    (path == "access.tokens" && *value == json!(false))
+        || (path == "source.value.format" && value == "json")
+        || (path == "function.batch_item_failures" && value == "from_first")
+        || (path == "function.event_format" && value == "objects")
 }
 
 fn built_pipeline(document: &Value) -> Built {
@@ -147,6 +159,7 @@ fn built_pipeline(document: &Value) -> Built {
     let policy = std::sync::Arc::default();
     let around = build::Surroundings {
         worker: "w",
+        id_lasts: false,
         clusters: None,
         policy: &policy,
         base: std::path::Path::new(""),

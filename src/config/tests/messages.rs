@@ -80,7 +80,6 @@ fn what_this_version_does_not_act_on_is_refused_by_name() {
             "name: a\nsource: {{topics: [t]}}\nfunction: {{url: 'http://h/', {more}}}"
         ))
     };
-    assert!(function("contract: aws_lambda").contains("function.contract: found \"aws_lambda\", which"));
     let auth = function("auth: {type: bearer, token: hunter2}");
     assert!(
         auth.contains("function.auth: found a mapping, which") && !auth.contains("hunter2"),
@@ -307,5 +306,54 @@ functions: {deny: [nowhere]}
     assert_eq!(problems.len(), begins.len(), "{problems:#?}");
     for (problem, begin) in problems.iter().zip(begins) {
         assert!(problem.starts_with(begin), "{problem}");
+    }
+}
+
+#[test]
+fn what_speaks_of_one_contract_is_refused_beside_another() {
+    let function = |more: &str| {
+        let text = format!("name: a\nsource: {{topics: [t]}}\nfunction: {{url: 'http://h/', {more}}}");
+        problems(&text)
+    };
+    assert_eq!(
+        function(
+            "batch_item_failures: listed, event_format: strings, event_type: t, event_source: s, event_account: a"
+        ),
+        [
+            "3:51: function.batch_item_failures: it is about the contract aws_lambda, which is not this function's; expected it to be left out [conflict]",
+            "3:73: function.event_format: it is about the contract aliyun_fc, which is not this function's; expected it to be left out [conflict]",
+            "3:94: function.event_type: it is about the contract cloudevents_*, which is not this function's; expected it to be left out [conflict]",
+            "3:111: function.event_source: it is about the contract cloudevents_*, aws_lambda or aliyun_fc, which is not this function's; expected it to be left out [conflict]",
+            "3:129: function.event_account: it is about the contract aliyun_fc, which is not this function's; expected it to be left out [conflict]",
+        ]
+    );
+    for fine in [
+        "contract: aws_lambda, batch_item_failures: listed, event_source: 'arn:aws:kafka:us-east-1:1:cluster/c/u'",
+        "contract: aliyun_fc, event_format: raw_data, event_source: alikafka-1, event_account: '12'",
+        "contract: cloudevents_batch, event_source: /shop, event_type: order",
+        "contract: cloudevents_binary",
+    ] {
+        assert_eq!(function(fine), [""; 0], "{fine}");
+    }
+    assert_eq!(
+        function("contract: aws_lambda, event_source: orders"),
+        [
+            r#"3:66: function.event_source: found "orders", expected the ARN of an MSK cluster, or the field left out [invalid_value]"#
+        ]
+    );
+}
+
+#[test]
+fn contracts_of_one_record_a_call_take_no_larger_batch() {
+    for contract in ["raw", "cloudevents_binary", "cloudevents_structured"] {
+        let text = format!(
+            "name: a\nsource: {{topics: [t]}}\nbatch: {{max_records: 2}}\nfunction: {{url: 'http://h/', contract: {contract}}}"
+        );
+        assert_eq!(
+            of(&text),
+            format!(
+                "3:22: batch.max_records: found 2, expected 1, as the contract {contract} takes one record a call [conflict]"
+            )
+        );
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderValue};
 
+use super::text::push_number;
 use super::{Batch, Contract, Encoded};
 use crate::delivery::answer::Verdict;
 use crate::delivery::record::Record;
@@ -69,7 +70,7 @@ impl Contract for Json {
         }
         out.extend_from_slice(b"]}");
         Encoded {
-            content_type: HeaderValue::from_static("application/json"),
+            content_type: Some(HeaderValue::from_static("application/json")),
             headers: HeaderMap::new(),
             body: Bytes::from(out),
         }
@@ -118,10 +119,6 @@ fn payload_bytes(record: &Record) -> usize {
     record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len) + headers
 }
 
-fn push_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -157,7 +154,7 @@ mod tests {
             traceparent: None,
         };
         let encoded = Json::new(formats, Vec::new()).encode(&batch);
-        assert_eq!(encoded.content_type, "application/json");
+        assert_eq!(encoded.content_type.unwrap(), "application/json");
         assert!(encoded.headers.is_empty());
         String::from_utf8(encoded.body.to_vec()).unwrap()
     }

@@ -43,7 +43,7 @@ impl Contract for Raw {
             headers.insert(TOMBSTONE, HeaderValue::from_static("true"));
         }
         Encoded {
-            content_type: content_type(record),
+            content_type: Some(content_type(record)),
             headers,
             body: record.value.clone().unwrap_or_default(),
         }
@@ -131,7 +131,7 @@ mod tests {
     fn a_request_is_the_values_bytes_with_id_and_key_in_headers() {
         let request = encoded(record(Some(b"k\xff"), Some(b"\x00value"), None));
         assert_eq!(&request.body[..], b"\x00value");
-        assert_eq!(request.content_type, "application/octet-stream");
+        assert_eq!(request.content_type.unwrap(), "application/octet-stream");
         assert_eq!(request.headers["fnbridge-record"], "orders/3/42");
         assert_eq!(request.headers["fnbridge-key"], "a/8=");
         assert!(!request.headers.contains_key("fnbridge-tombstone"));
@@ -159,7 +159,11 @@ mod tests {
 
     #[test]
     fn the_content_type_is_the_records_if_it_can_be_sent() {
-        let sent = |content_type| encoded(record(None, Some(b"v"), Some(content_type))).content_type;
+        let sent = |content_type| {
+            encoded(record(None, Some(b"v"), Some(content_type)))
+                .content_type
+                .unwrap()
+        };
         assert_eq!(sent("text/csv"), "text/csv");
         assert_eq!(sent("a\nb"), "application/octet-stream");
         assert_eq!(sent(""), "application/octet-stream");

@@ -16,10 +16,9 @@ use crate::delivery::answer::Verdict;
 use crate::delivery::record::{Output, Record};
 use crate::delivery::time::Millis;
 use crate::json::Formats;
-use output::text_of;
 use shape::{ResultShape, Shape, VerdictShape};
 
-pub(super) use output::inherited;
+pub(super) use output::{base64_of, inherited, kind, members, slice, text_of, with_traceparent};
 
 /// However long `after_ms` says.
 const MAX_AFTER_MS: u64 = 15 * 60 * 1000;
@@ -76,13 +75,44 @@ impl<'a> Reply<'a> {
             Err(unusable) if unusable.names_results || !self.sinks.is_empty() => Err(unusable.reason),
             _ if self.sinks.is_empty() => Ok(self.accepted()),
             Ok(Shape::Records(results)) => self.by_record(body, results),
-            Ok(Shape::Values(values)) => self.by_position(body, &values),
+            Ok(Shape::Values(values)) => self.by_position(values, |value, record| Output {
+                value: Some(slice(body, value)),
+                ..inherited(record, self.traceparent)
+            }),
             Err(unusable) => Err(unusable.reason),
         }
     }
 
+    /// One verdict for each record, where the body has a verdict's id and action in each element of `results`: what else an
+    /// object may be is not said here.
+    pub(super) fn verdicts_if_any(&self, body: &Bytes) -> Option<Result<Vec<Verdict>, String>> {
+        match shape::parse(body) {
+            Ok(Shape::Results(verdicts)) if verdicts.iter().all(|v| v.id.is_some() && v.action.is_some()) => {
+                Some(self.judged(body, verdicts))
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// The elements of a body that is an array without a null among them.
+    ///
+    /// # Errors
+    /// What it is instead.
+    pub(super) fn elements<'b>(&self, body: &'b Bytes) -> Result<Vec<&'b RawValue>, String> {
+        match shape::parse(body) {
+            Ok(Shape::Values(values)) => Ok(values),
+            Err(unusable) if body.trim_ascii_start().first() != Some(&b'{') => Err(unusable.reason),
+            Ok(Shape::Results(_) | Shape::Records(_)) | Err(_) => Err("its body is no array".to_owned()),
+        }
+    }
+
+    /// Nobody takes results.
+    pub(super) fn is_for_nobody(&self) -> bool {
+        self.sinks.is_empty()
+    }
+
     /// All records accepted, nothing to deliver.
-    fn accepted(&self) -> Vec<Verdict> {
+    pub(super) fn accepted(&self) -> Vec<Verdict> {
         vec![Verdict::Deliver(Vec::new()); self.records.len()]
     }
 
@@ -189,16 +219,18 @@ impl<'a> Reply<'a> {
         Ok(outputs.into_iter().map(Verdict::Deliver).collect())
     }
 
-    /// A bare array: each element is a value, and belongs to the record at its position where the counts match, else
-    /// to the last.
-    fn by_position(&self, body: &Bytes, values: &[&RawValue]) -> Result<Vec<Verdict>, String> {
+    /// Results in the answer's order: each belongs to the record at its position where the counts match, else to the last.
+    pub(super) fn by_position<T>(
+        &self,
+        results: Vec<T>,
+        output: impl Fn(T, &Record) -> Output,
+    ) -> Result<Vec<Verdict>, String> {
         let last = self.records.len() - 1;
-        let in_step = values.len() == self.records.len();
+        let in_step = results.len() == self.records.len();
         let mut outputs: Vec<Vec<Output>> = vec![Vec::new(); self.records.len()];
-        for (i, value) in values.iter().enumerate() {
+        for (i, result) in results.into_iter().enumerate() {
             let place = if in_step { i } else { last };
-            let mut output = inherited(&self.records[place], self.traceparent);
-            output.value = Some(body.slice_ref(value.get().as_bytes()));
+            let output = output(result, &self.records[place]);
             self.take_headers(output.headers.len())?;
             outputs[place].push(output);
         }

@@ -37,7 +37,7 @@ pub(in crate::function) fn inherited(record: &Record, traceparent: Option<&Bytes
 ///
 /// # Errors
 /// What was found instead.
-pub(super) fn text_of(json: &RawValue) -> Result<Cow<'_, str>, &'static str> {
+pub(in crate::function) fn text_of(json: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     let text = json.get();
     match text.as_bytes() {
         [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Ok(Cow::Borrowed(&text[1..text.len() - 1])),
@@ -99,7 +99,7 @@ impl Reply<'_> {
                 if given(key).is_some() {
                     return Err("has both key and key_base64, expected one of them".to_owned());
                 }
-                base64(encoded)
+                base64_of(encoded)
                     .map(Some)
                     .map_err(|found| format!("has {found} as its key_base64, expected base64"))
             }
@@ -116,7 +116,7 @@ fn value(body: &Bytes, result: &ResultShape<'_>) -> Result<Option<Bytes>, String
         (value, Some(_)) if given(value).is_some() => {
             Err("has both value and value_base64, expected one of them".to_owned())
         }
-        (_, Some(encoded)) => base64(encoded)
+        (_, Some(encoded)) => base64_of(encoded)
             .map(Some)
             .map_err(|found| format!("has {found} as its value_base64, expected base64")),
     }
@@ -151,7 +151,7 @@ fn header_value(body: &Bytes, json: &RawValue) -> Result<Option<Bytes>, &'static
         NULL => Ok(None),
         ARRAY => Err("an array within an array"),
         OBJECT => match members(json).as_deref() {
-            Some([(name, encoded)]) if name == "base64" => base64(encoded).map(Some),
+            Some([(name, encoded)]) if name == "base64" => base64_of(encoded).map(Some),
             _ => Err(OBJECT),
         },
         _ => text_or_json(body, json).map(Some),
@@ -165,7 +165,11 @@ fn inherited_headers(record: &Record, traceparent: Option<&Bytes>) -> Vec<Header
 }
 
 /// Headers with a trace context: the one they have, else the source record's, else the attempt's.
-fn with_traceparent(mut headers: Vec<Header>, record: &Record, traceparent: Option<&Bytes>) -> Vec<Header> {
+pub(in crate::function) fn with_traceparent(
+    mut headers: Vec<Header>,
+    record: &Record,
+    traceparent: Option<&Bytes>,
+) -> Vec<Header> {
     if headers.iter().any(|header| header.name == TRACEPARENT) {
         return headers;
     }
@@ -191,7 +195,7 @@ fn timestamp_ms(json: &RawValue) -> Result<i64, String> {
 }
 
 /// An object's members in their order.
-fn members(json: &RawValue) -> Option<Vec<(String, &RawValue)>> {
+pub(in crate::function) fn members(json: &RawValue) -> Option<Vec<(String, &RawValue)>> {
     struct Members;
     impl<'de> serde::de::Visitor<'de> for Members {
         type Value = Vec<(String, &'de RawValue)>;
@@ -220,7 +224,8 @@ fn text_or_json(body: &Bytes, json: &RawValue) -> Result<Bytes, &'static str> {
     }
 }
 
-fn base64(json: &RawValue) -> Result<Bytes, &'static str> {
+/// The bytes of a string in base64.
+pub(in crate::function) fn base64_of(json: &RawValue) -> Result<Bytes, &'static str> {
     let text = text_of(json)?;
     BASE64
         .decode(text.as_bytes())
@@ -228,7 +233,8 @@ fn base64(json: &RawValue) -> Result<Bytes, &'static str> {
         .map_err(|_| "a string that is not base64")
 }
 
-fn slice(body: &Bytes, json: &RawValue) -> Bytes {
+/// The part of `body` that is `json`'s text.
+pub(in crate::function) fn slice(body: &Bytes, json: &RawValue) -> Bytes {
     body.slice_ref(json.get().as_bytes())
 }
 
@@ -237,7 +243,8 @@ const NULL: &str = "null";
 const ARRAY: &str = "an array";
 const OBJECT: &str = "an object";
 
-fn kind(json: &RawValue) -> &'static str {
+/// What a JSON value is, in words.
+pub(in crate::function) fn kind(json: &RawValue) -> &'static str {
     match json.get().as_bytes().first() {
         Some(b'"') => STRING,
         Some(b'{') => OBJECT,

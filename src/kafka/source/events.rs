@@ -18,6 +18,8 @@ pub struct SourceSettings {
     pub pipeline: String,
     /// This worker.
     pub worker: String,
+    /// The worker comes back under this name: the group keeps its partitions for it while it is away, for a session.
+    pub is_static: bool,
     /// The consumer group.
     pub group: String,
     /// The topics.
@@ -43,6 +45,7 @@ impl SourceSettings {
             cluster,
             pipeline: pipeline.to_owned(),
             worker: worker.to_owned(),
+            is_static: false,
             group: group.to_owned(),
             topics,
             never: Vec::new(),
@@ -53,6 +56,15 @@ impl SourceSettings {
             watermarks_every: Duration::from_secs(5),
         }
     }
+}
+
+/// How a group is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Others take the partitions at once.
+    ForGood,
+    /// A static member comes back, and finds its partitions as it left them; any other leaves for good.
+    ToComeBack,
 }
 
 /// The topics of a source.

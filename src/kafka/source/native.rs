@@ -84,6 +84,19 @@ impl<C: ConsumerContext> Queue<C> {
         self.queue.wake();
     }
 
+    /// Whether the group still knows the client as a member, as far as the client knows.
+    pub(super) fn is_member(&self) -> bool {
+        // SAFETY: the client is alive; the text is the library's, given to us to free.
+        unsafe {
+            let id = sys::rd_kafka_memberid(self.consumer.client().native_ptr());
+            let is_member = !text(id).is_empty();
+            if !id.is_null() {
+                sys::rd_kafka_mem_free(self.consumer.client().native_ptr(), id.cast());
+            }
+            is_member
+        }
+    }
+
     /// Commits; the answer arrives on the queue. (`BaseConsumer::commit` asks for one that never comes, as it sets no
     /// callback of the library's.)
     pub(super) fn commit(&self, offsets: &TopicPartitionList) -> Result<(), Code> {

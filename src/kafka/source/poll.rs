@@ -13,7 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::commit::Commits;
 use super::desk::Desk;
-use super::events::{SourceEvent, SourceSettings, Trouble, TroubleKind};
+use super::events::{Leave, SourceEvent, SourceSettings, Trouble, TroubleKind};
 use super::inbox::Inbox;
 use super::native::{Place, Polled, Queue};
 use super::routes::Routes;
@@ -51,7 +51,7 @@ pub(super) enum Command {
     Resume(Vec<Assignment>),
     Release(Assignment),
     Vouch(Vec<Assignment>, SyncSender<Result<Membership, String>>),
-    Close,
+    Close(Leave),
     Abandon,
     Found(Finding),
 }
@@ -71,6 +71,8 @@ pub(super) struct Poller {
     troubles: Troubles,
     /// The topics that are subscribed to, and in how many looks each was missing.
     subscribed: Vec<(String, u32)>,
+    /// To be subscribed to once the group has given what a static member had before it went away.
+    subscribe_next: Option<Vec<String>>,
     phase: Phase,
     /// The group has given something, were it nothing, since it was subscribed to.
     joined: bool,
@@ -91,8 +93,10 @@ pub(super) struct Poller {
 enum Phase {
     Reading,
     /// What is held is being drained; the group is left after that. Since when.
-    Closing(Instant),
-    /// The group is being left.
+    Closing(Instant, Leave),
+    /// A static member takes its leave of the group, which closing alone does not do. Until when.
+    Resigning(Instant),
+    /// The client is being closed. Until when.
     Leaving(Instant),
     Ended,
 }
@@ -124,6 +128,7 @@ impl Poller {
             events: Vec::new(),
             troubles: Troubles::default(),
             subscribed: Vec::new(),
+            subscribe_next: None,
             phase: Phase::Reading,
             joined: false,
             looking: true,
@@ -172,13 +177,13 @@ impl Poller {
                 // Whoever does not wait any more has given up.
                 let _ = answer.send(self.vouch(&assignments));
             }
-            Command::Close if self.phase == Phase::Reading => {
-                self.phase = Phase::Closing(Instant::now());
+            Command::Close(leave) if self.phase == Phase::Reading => {
+                self.phase = Phase::Closing(Instant::now(), leave);
                 self.desk.drain_all(&mut self.events);
                 self.routes.clear();
                 self.pause_fetching();
             }
-            Command::Close => {}
+            Command::Close(_) => {}
             Command::Abandon => self.abandon(),
             Command::Found(finding) => self.learn(finding),
         }
@@ -186,7 +191,7 @@ impl Poller {
 
     fn learn(&mut self, finding: Finding) {
         match finding {
-            Finding::Ready(topics) => {
+            Finding::Ready { topics, before } => {
                 self.looking = false;
                 self.next_look = Instant::now() + if self.troubles.any() { LOOK_AGAIN } else { LOOK_EVERY };
                 self.well(&[
@@ -194,7 +199,7 @@ impl Poller {
                     TroubleKind::Unauthenticated,
                     TroubleKind::Other,
                 ]);
-                self.subscribe_to(&topics);
+                self.subscribe_anew(topics, &before);
             }
             Finding::Topics(topics, troubles) => self.looked(&topics, troubles),
             Finding::Resolved(ticket, resolved) if self.phase == Phase::Reading => {
@@ -274,8 +279,15 @@ impl Poller {
         }
         match self.phase {
             Phase::Reading => self.look_around(now),
-            Phase::Closing(since) if self.desk.is_empty() && self.may_leave(since, now) => self.leave(now),
-            Phase::Closing(_) => {}
+            Phase::Closing(since, leave) if self.desk.is_empty() && self.may_leave(since, now) => {
+                self.leave(leave, now)
+            }
+            Phase::Closing(..) => {}
+            Phase::Resigning(until) => {
+                if !self.queue.is_member() || now >= until {
+                    self.close(now);
+                }
+            }
             Phase::Leaving(until) => {
                 if self.client.closed() || now >= until {
                     self.phase = Phase::Ended;

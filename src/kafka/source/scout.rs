@@ -45,7 +45,12 @@ pub(super) enum Job {
 /// What was found out.
 pub(super) enum Finding {
     /// Reading may begin.
-    Ready(Vec<String>),
+    Ready {
+        /// The topics that are there.
+        topics: Vec<String>,
+        /// The topics that the group still knows this member by, from before it went away.
+        before: Vec<String>,
+    },
     /// The topics that are there, and what is wrong with the others.
     Topics(Vec<String>, Vec<Trouble>),
     /// Where the partitions of a ticket begin.

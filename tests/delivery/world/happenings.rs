@@ -139,6 +139,7 @@ impl World {
                             fate.forgiven += u32::from(zombie);
                             false
                         }
+                        Verdict::Again => false,
                     },
                     Answer::DeliverNothing => {
                         fate.dropped = true;

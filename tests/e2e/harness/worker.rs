@@ -18,6 +18,7 @@ use super::wait;
 pub struct Worker {
     name: String,
     address: String,
+    folder: PathBuf,
     child: Mutex<Child>,
     log: Lines,
     output: Lines,
@@ -103,6 +104,7 @@ impl Worker {
         let mut child = start(command);
         Worker {
             name: name.to_owned(),
+            folder: folder_of(folder, &address),
             address,
             log: collect(child.stderr.take().expect("piped")),
             output: collect(child.stdout.take().expect("piped")),
@@ -213,9 +215,32 @@ impl Worker {
         self.await_end()
     }
 
+    /// Its resident memory, in MiB.
+    pub fn resident_mib(&self) -> f64 {
+        let status = format!("/proc/{}/status", self.child.lock().unwrap().id());
+        let status = fs::read_to_string(status).expect("a live process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("KiB");
+        kib / 1024.0
+    }
+
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
         signal(&self.child.lock().unwrap(), libc::SIGTERM);
+    }
+
+    /// SIGINT, as a person at a terminal stops it.
+    pub fn interrupt(&self) {
+        signal(&self.child.lock().unwrap(), libc::SIGINT);
+    }
+
+    /// Gives it another pipeline in a file's place.
+    pub fn replace_pipeline(&self, name: &str, other: &Pipeline) {
+        let file = self.folder.join("pipelines").join(name).with_extension("yaml");
+        fs::write(file, other.text()).expect("the pipeline's file");
     }
 
     /// Waits until it has ended.
@@ -248,7 +273,7 @@ impl Drop for Worker {
 }
 
 fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline: Option<&Pipeline>) -> PathBuf {
-    let folder = folder.join(address.replace(':', "-"));
+    let folder = folder_of(folder, address);
     fs::create_dir_all(&folder).expect("a folder for the worker");
     let mut config = json!({
         "listen": address,
@@ -266,6 +291,10 @@ fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline
     let file = folder.join("fnbridge.yaml");
     fs::write(&file, format!("{config:#}\n")).expect("a configuration");
     file
+}
+
+fn folder_of(folder: &Path, address: &str) -> PathBuf {
+    folder.join(address.replace(':', "-"))
 }
 
 fn collect(stream: impl Read + Send + 'static) -> Lines {
