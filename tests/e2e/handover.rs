@@ -32,6 +32,8 @@ const TAKES: Duration = Duration::from_millis(250);
 /// other tests share, so much more is let pass.
 const IDLE_AT_MOST: Duration = Duration::from_millis(3000);
 const STARTS_WITHIN: Duration = Duration::from_millis(3000);
+/// What is on the wire takes [`TAKES`]; nothing else keeps a process that has drained.
+const ENDS_WITHIN: Duration = Duration::from_millis(2000);
 
 fn a_rolling_restart_of_three_workers_repeats_nothing_and_leaves_no_partition_idle_for_long(test: &Test) {
     let scene = Scene::of(test, 6);
@@ -76,6 +78,7 @@ fn rolling_restart(scene: &Scene<'_>, kind: &str, setting: impl Fn(usize) -> Set
          after their start"
     );
     assert!(idle.iter().all(|idle| *idle < IDLE_AT_MOST), "{idle:?}");
+    assert!(drained.iter().all(|drained| *drained < ENDS_WITHIN), "{drained:?}");
     journal
 }
 
