@@ -14,11 +14,11 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Client;
-use super::desk::Resolved;
 use super::events::{SourceSettings, Topics, Trouble, TroubleKind};
-use super::native::{self, CommittedOffset, Place};
+use super::native;
 use super::trouble::of_error;
 use crate::delivery::event::Assignment;
+use crate::delivery::group::{CommittedOffset, Place, Resolved};
 use crate::kafka::admin;
 use crate::kafka::error::{KafkaError, Kind, Resource, Right};
 

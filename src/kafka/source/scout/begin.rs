@@ -5,10 +5,10 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{Finding, Sight, Worker};
+use crate::delivery::group::Place;
 use crate::kafka::admin::{self, GroupMember};
 use crate::kafka::error::{KafkaError, Kind, Resource, Right};
 use crate::kafka::source::events::Start;
-use crate::kafka::source::native::Place;
 use crate::kafka::source::{client_id, is_static};
 
 impl Worker {

@@ -6,9 +6,9 @@ use fnbridge_delivery::answer::{Answer, Failure, Verdict};
 use fnbridge_delivery::record::Record;
 use fnbridge_delivery::time::Millis;
 
-use super::dice::Rng;
 use super::log::{Kind, Log};
-use super::plan::Faults;
+use crate::dice::Rng;
+use crate::plan::Faults;
 
 /// In what state the function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub fn answer(health: Health, faults: &Faults, rng: &mut Rng, log: &Log, records
             0 => Answer::Away(Failure::of("connection refused")),
             1 => Answer::Misregistered(failure("for once", 404)),
             2 if records.len() > 1 => Answer::TooLarge(failure("too large", 413)),
+            3 => Answer::Failed(Failure::of("the connection was lost in the middle of the answer")),
             _ => Answer::Failed(failure("flaky", 500)),
         };
     }

@@ -7,7 +7,7 @@ use fnbridge_delivery::memo::{MAX_CHARS, Memo};
 use fnbridge_delivery::settings::Ordering;
 
 use crate::world::log::Log;
-use crate::world::worker::{Held, LaneKey, Life, Worker, lane_of, settled_in};
+use crate::world::worker::{Held, LaneKey, Worker, lane_of, settled_in};
 
 macro_rules! promise {
     ($holds:expr, $name:ident, $($said:tt)+) => {
@@ -144,7 +144,7 @@ pub fn identity_is_stable(held: &Held, call: &Call) {
 /// The attempt that a call says it is counts what was charged, here and by earlier owners.
 pub fn attempts_are_counted_across_hand_overs(log: &Log, call: &Call, worker: &Worker) {
     // One that was thrown out counts on its own.
-    if worker.life == Life::Zombie {
+    if worker.cut_off {
         return;
     }
     let fates = || {

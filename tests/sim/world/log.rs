@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fnbridge_delivery::answer::Stage;
 use fnbridge_delivery::event::Admission;
-use fnbridge_delivery::record::{Output, Record, SinkId, TopicPartition};
+use fnbridge_delivery::record::{Header, Output, Record, SinkId, TopicPartition};
 
-use super::dice::Rng;
-use super::plan::Plan;
+use crate::dice::Rng;
+use crate::plan::Plan;
 
 /// What the function makes of a record when it is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +73,60 @@ pub struct Entry {
 /// What every record's value is cut from.
 static VALUE: [u8; 1 << 20] = [b'v'; 1 << 20];
 
+/// A partition's log, and those that had its name before.
+#[derive(Debug)]
+pub struct Logs {
+    pub source: TopicPartition,
+    pub all: Vec<Log>,
+}
+
+impl Logs {
+    pub fn new(partition: usize) -> Logs {
+        let source = TopicPartition {
+            topic: "orders".into(),
+            partition: partition as i32,
+        };
+        Logs {
+            all: vec![Log::new(source.clone(), 0)],
+            source,
+        }
+    }
+
+    /// The log that stands under this name now.
+    pub fn now(&self) -> &Log {
+        &self.all[self.all.len() - 1]
+    }
+
+    pub fn now_mut(&mut self) -> &mut Log {
+        let last = self.all.len() - 1;
+        &mut self.all[last]
+    }
+
+    /// The topic is deleted, and created anew.
+    pub fn recreate(&mut self) {
+        for entry in &mut self.now_mut().entries {
+            entry.fate.expired = true;
+        }
+        self.all.push(Log::new(self.source.clone(), self.all.len()));
+    }
+
+    /// What stands at an offset of the log that a record is of.
+    pub fn of(&self, record: &Record) -> Option<&Entry> {
+        self.all[incarnation(record)].entry(record.offset)
+    }
+}
+
+/// Which of the logs that had its partition's name a record stands in. Its product knows that by other means.
+pub fn incarnation(record: &Record) -> usize {
+    let mark = record.headers.first().and_then(|header| header.value.as_ref());
+    mark.map_or(0, |value| usize::from(value[0]))
+}
+
 #[derive(Debug)]
 pub struct Log {
     pub source: TopicPartition,
+    /// How many logs had this name before.
+    pub incarnation: usize,
     pub entries: Vec<Entry>,
     pub next_offset: i64,
     /// Retention has removed what is before this.
@@ -83,22 +134,20 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new(partition: usize) -> Log {
-        let source = TopicPartition {
-            topic: "orders".into(),
-            partition: partition as i32,
-        };
+    fn new(source: TopicPartition, incarnation: usize) -> Log {
         Log {
             source,
+            incarnation,
             entries: Vec::new(),
             next_offset: 0,
             start: 0,
         }
     }
 
-    pub fn produce(&mut self, plan: &Plan, rng: &mut Rng, unix_ms: i64) {
+    /// Puts a record at the end, right behind the last where it is to be calm.
+    pub fn produce(&mut self, plan: &Plan, calm: bool, rng: &mut Rng, unix_ms: i64) {
         let shares = &plan.records;
-        if rng.chance(shares.gap) {
+        if !calm && rng.chance(shares.gap) {
             self.next_offset += rng.between(1, 5) as i64;
             if rng.chance(0.02) {
                 self.next_offset += 100_000;
@@ -139,7 +188,7 @@ impl Log {
             timestamp_ms: unix_ms,
             key: key.map(|key| Bytes::from(key.to_string())),
             value: Some(Bytes::from_static(value)),
-            headers: Vec::new(),
+            headers: self.mark(),
         };
         self.entries.push(Entry {
             record: Arc::new(record),
@@ -151,6 +200,14 @@ impl Log {
             results,
             refused,
         });
+    }
+
+    fn mark(&self) -> Vec<Header> {
+        let mark = Header {
+            name: "log".into(),
+            value: Some(Bytes::from(vec![self.incarnation as u8])),
+        };
+        (self.incarnation > 0).then_some(mark).into_iter().collect()
     }
 
     /// The first entry at or behind an offset.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use fnbridge_delivery::answer::Stage;
 use fnbridge_delivery::event::{AttemptOutcome, Call, CommitEntry, Effect, GuardKind, Letter, Notice, Store};
-use fnbridge_delivery::identity::offset_ranges;
+use fnbridge_delivery::identity::batch_id;
 use fnbridge_delivery::memo::Memo;
 use fnbridge_delivery::record::Record;
-use fnbridge_delivery::settings::RateLimits;
+use fnbridge_delivery::settings::{Delivery, RateLimits};
 use fnbridge_delivery::time::Moment;
 
-use super::worker::{Batch, Life, OutCall, lane_of};
-use super::{Happening, World, ranges, shortened};
+use super::worker::{Batch, Command, Life, OutCall, lane_of};
+use super::{Happening, World};
+use crate::history::facts::{Fact, Place};
 use crate::invariants::{self, promise};
 
 impl World {
@@ -24,6 +25,9 @@ impl World {
         self.workers[worker].dirty = false;
         self.workers[worker].task.advance(Moment(self.now));
         self.perform_all(worker);
+        if self.workers[worker].life == Life::Dead {
+            return;
+        }
         self.settle_charges(worker);
         let wakeup = self.workers[worker].task.next_wakeup();
         if let Some(Moment(at)) = wakeup {
@@ -60,7 +64,7 @@ impl World {
             .iter()
             .map(|s| s.max_in_flight * s.batch.max_records * 800)
             .max();
-        let fetched = plan.partitions * 3 * plan.fetch as usize * record;
+        let fetched = (plan.partitions * 3 + 6) * plan.fetch as usize * record;
         call.unwrap_or(0) + results.unwrap_or(0) + fetched + plan.fetch as usize * 3 * plan.partitions * 800
     }
 
@@ -68,51 +72,60 @@ impl World {
     pub(super) fn perform_all(&mut self, worker: usize) {
         while let Some(effect) = self.workers[worker].task.poll_effect() {
             self.perform(worker, effect);
+            if self.workers[worker].life == Life::Live && self.dies_between() {
+                return self.crash(worker);
+            }
         }
     }
 
     fn perform(&mut self, worker: usize, effect: Effect) {
-        self.history_now(|| format!("worker {worker} → {}", brief(&effect)));
         match effect {
             Effect::Call(call) => self.call(worker, call),
             Effect::Abandon(call) => {
                 if let Some(call) = self.workers[worker].calls.get_mut(&call) {
                     call.abandoned = true;
                 }
+                self.note(Fact::Abandoned { worker, call });
             }
             Effect::Store(store) => self.store(worker, store),
             Effect::WriteLetter(letter) => self.write_letter(worker, letter),
             Effect::Commit(entries) => self.commit(worker, entries),
-            Effect::Transact(transaction) => panic!("at least once, and asks for {:?}", transaction.id),
+            Effect::Transact(transaction) => self.transact(worker, transaction),
             Effect::Pause(assignment) => {
                 self.befell.pauses += 1;
                 if let Some(held) = self.workers[worker].held.get_mut(&assignment) {
-                    held.paused = true;
                     // There is no room to wait for the rest of old batches: they are made without it.
                     let position = held.position;
                     held.batches.retain(|offset, _| *offset < position);
                 }
+                self.command(worker, Command::Pause(assignment));
             }
-            Effect::Resume(assignment) => {
-                if let Some(held) = self.workers[worker].held.get_mut(&assignment) {
-                    held.paused = false;
-                    let partition = held.partition;
-                    self.wake_fetcher(partition);
-                }
+            Effect::Resume(assignment) => self.command(worker, Command::Resume(assignment)),
+            Effect::Release(assignment) => {
+                self.note(Fact::Released { worker, assignment });
+                self.released(worker, assignment);
+                self.command(worker, Command::Release(assignment));
             }
-            Effect::Release(assignment) => self.released(worker, assignment),
             Effect::RecycleSinks => self.recycle(worker),
-            Effect::Notice(notice) => self.note(worker, notice),
+            Effect::Notice(notice) => self.noticed(worker, notice),
         }
     }
 
     fn call(&mut self, worker: usize, call: Call) {
         let partition = call.records[0].source.partition as usize;
-        let (log, w) = (&self.logs[partition], &self.workers[worker]);
+        let w = &self.workers[worker];
         let ordering = w.settings.ordering;
         let Some(held) = w.held.get(&call.assignment) else {
             panic!("order: a call for {:?}, which is not held", call.assignment);
         };
+        let nth = held.log;
+        let log = &self.logs[partition].all[nth];
+        promise!(
+            call.records.iter().all(|record| Place::of(record).log == nth),
+            identity_is_stable,
+            "records of another log are called for {:?}",
+            call.assignment
+        );
         promise!(
             held.deadline.is_none(),
             draining_is_bounded,
@@ -153,7 +166,7 @@ impl World {
             again: false.into(),
             origin: origin(&call.records[0].offset).unwrap_or(self.origins),
         });
-        let log = &mut self.logs[partition];
+        let log = &mut self.logs[partition].all[nth];
         let w = &mut self.workers[worker];
         let never = |r: &&Arc<Record>| log.entry(r.offset).is_some_and(|entry| entry.fate.calls == 0);
         let first = count(call.records.iter().filter(never));
@@ -171,6 +184,22 @@ impl World {
                 held.unbound.remove(&record.offset);
             }
         }
+        let generation = call.records[0].generation;
+        let batch = batch_id(&call.records);
+        self.note(Fact::Called {
+            worker,
+            call: call.id,
+            assignment: call.assignment,
+            offsets: call.records.iter().map(|record| record.offset).collect(),
+            attempt: call.attempt,
+            key: if generation > 0 {
+                format!("{batch};g={generation}")
+            } else {
+                batch
+            },
+            probe: call.probe,
+        });
+        let w = &mut self.workers[worker];
         let out = OutCall {
             assignment: call.assignment,
             partition,
@@ -184,13 +213,13 @@ impl World {
     fn store(&mut self, worker: usize, store: Store) {
         let w = &mut self.workers[worker];
         let has_function = w.settings.has_function;
-        for log in &self.logs {
-            let partition = log.source.partition as usize;
-            if store.items.iter().any(|item| item.record.source == log.source) {
+        for logs in &self.logs {
+            let partition = logs.source.partition as usize;
+            if store.items.iter().any(|item| item.record.source == logs.source) {
                 let Some(held) = w.held.values().find(|held| held.partition == partition) else {
-                    panic!("two_budgets: results of {} are sent, which is not held", log.source);
+                    panic!("two_budgets: results of {} are sent, which is not held", logs.source);
                 };
-                invariants::two_budgets(log, held, &store, has_function);
+                invariants::two_budgets(&logs.all[held.log], held, &store, has_function);
             }
         }
         let (id, owners) = (
@@ -200,15 +229,25 @@ impl World {
                 .map(|(assignment, held)| (held.partition, *assignment))
                 .collect(),
         );
+        let items = store.items.iter().map(|item| (Place::of(&item.record), item.from));
+        let fact = Fact::Asked {
+            worker,
+            store: id,
+            sink: store.sink.0,
+            items: items.collect(),
+        };
         w.stores.insert(id, (store, owners));
+        self.note(fact);
         self.in_a_while(Happening::Receipts { worker, store: id });
     }
 
-    fn write_letter(&mut self, worker: usize, letter: Letter) {
+    pub(super) fn letter_is_right(&mut self, worker: usize, letter: &Letter) {
         let partition = letter.record.source.partition as usize;
-        let kept = self.logs[partition]
-            .entry(letter.record.offset)
-            .is_some_and(|entry| entry.record == letter.record);
+        let kept = self.logs[partition].of(&letter.record).is_some_and(|entry| {
+            let (kept, sent) = (&entry.record, &letter.record);
+            (kept.timestamp_ms, &kept.key, &kept.value, &kept.headers)
+                == (sent.timestamp_ms, &sent.key, &sent.value, &sent.headers)
+        });
         promise!(
             kept,
             a_dead_letter_keeps_the_source_bytes,
@@ -227,44 +266,84 @@ impl World {
             );
         }
         let id = letter.id;
+        self.note(Fact::LetterAsked {
+            worker,
+            letter: id,
+            place: Place::of(&letter.record),
+            stage: letter.facts.stage,
+            status: letter.facts.failure.status,
+            reason: letter.facts.failure.reason.as_str().into(),
+            of: result_of(letter),
+        });
+    }
+
+    fn write_letter(&mut self, worker: usize, letter: Letter) {
+        self.letter_is_right(worker, &letter);
+        let id = letter.id;
         self.workers[worker].letters.insert(id, letter);
         self.in_a_while(Happening::LetterDone { worker, letter: id });
     }
 
     fn commit(&mut self, worker: usize, entries: Vec<CommitEntry>) {
-        let w = &mut self.workers[worker];
+        let w = &self.workers[worker];
         promise!(w.commit.is_none(), commits, "two commits are in flight");
         promise!(!entries.is_empty(), commits, "a commit of nothing");
         for entry in &entries {
-            invariants::a_memo_fits(entry);
-            let memo = match Memo::decode(&entry.memo, entry.offset) {
-                Ok(memo) => memo,
-                Err(reason) => panic!("nothing_is_lost: a memo that can't be read: {reason}"),
-            };
-            let Some(held) = w.held.get(&entry.assignment) else {
-                panic!("commits: {:?} is committed, and not held", entry.assignment);
-            };
-            invariants::nothing_is_lost(&self.logs[held.partition], held, entry, &memo, w);
-            let Some(held) = w.held.get_mut(&entry.assignment) else {
-                continue;
-            };
-            let behind = held.arrived.split_off(&entry.offset);
-            let passed = std::mem::replace(&mut held.arrived, behind);
-            held.passed += passed.difference(&held.settled_before).count() as u64;
-            held.asked = entry.offset;
-            invariants::totals_are_true(held, entry, &memo);
-            invariants::finished_work_is_not_redone(&self.logs[held.partition], held, entry, &memo);
+            self.commit_is_right(worker, entry);
         }
-        w.commit = Some(entries);
-        let most = if self.rng.chance(self.plan.faults.slow) {
-            3_000
-        } else {
-            50
-        };
-        self.later(most, Happening::CommitDone { worker });
+        self.workers[worker].commit = Some(entries.clone());
+        self.command(worker, Command::Commit(entries));
     }
 
-    fn note(&mut self, worker: usize, notice: Notice) {
+    /// What a commit, or a transaction, says of one partition.
+    pub(super) fn commit_is_right(&mut self, worker: usize, entry: &CommitEntry) {
+        let w = &mut self.workers[worker];
+        invariants::a_memo_fits(entry);
+        let memo = match Memo::decode(&entry.memo, entry.offset) {
+            Ok(memo) => memo,
+            Err(reason) => panic!("nothing_is_lost: a memo that can't be read: {reason}"),
+        };
+        let Some(held) = w.held.get(&entry.assignment) else {
+            panic!("commits: {:?} is committed, and not held", entry.assignment);
+        };
+        let log = &self.logs[held.partition].all[held.log];
+        // What a transaction names stands with it, and not before.
+        if w.settings.delivery == Delivery::AtLeastOnce {
+            invariants::nothing_is_lost(log, held, entry, &memo, w);
+        }
+        self.history.note(
+            self.now,
+            Fact::CommitAsked {
+                worker,
+                assignment: entry.assignment,
+                offset: entry.offset,
+                memo: Rc::new(memo.clone()),
+                chars: entry.memo.len(),
+            },
+        );
+        let Some(held) = w.held.get_mut(&entry.assignment) else {
+            return;
+        };
+        let log = &self.logs[held.partition].all[held.log];
+        let behind = held.arrived.split_off(&entry.offset);
+        let passed = std::mem::replace(&mut held.arrived, behind);
+        held.passed += passed.difference(&held.settled_before).count() as u64;
+        held.asked = entry.offset;
+        invariants::totals_are_true(held, entry, &memo);
+        invariants::finished_work_is_not_redone(log, held, entry, &memo);
+    }
+
+    fn noticed(&mut self, worker: usize, notice: Notice) {
+        let success = |outcome| matches!(outcome, AttemptOutcome::Success | AttemptOutcome::Overridden);
+        let told = match &notice {
+            Notice::Attempt { outcome, .. } => success(*outcome),
+            Notice::Settled { .. } => false,
+            _ => true,
+        };
+        if told {
+            let notice = notice.clone();
+            self.note(Fact::Noticed { worker, notice });
+        }
         if let Notice::GivenUp {
             stage: Stage::Function | Stage::Operator,
             id,
@@ -318,11 +397,11 @@ impl World {
 
     /// A lane stands still. Once an operator has freed it, its batches are cut anew.
     fn blocked(&mut self, worker: usize, partition: usize, offset: i64) {
-        let log = &mut self.logs[partition];
-        log.entry_mut(offset).fate.blocked = true;
         let ordering = self.workers[worker].settings.ordering;
-        let lane = |offset| log.entry(offset).map(|entry| lane_of(ordering, entry));
         if let Some(held) = self.workers[worker].holds(partition) {
+            let log = &mut self.logs[partition].all[held.log];
+            log.entry_mut(offset).fate.blocked = true;
+            let lane = |offset| log.entry(offset).map(|entry| lane_of(ordering, entry));
             let of_lane = held.batches.keys().filter(|other| lane(**other) == lane(offset));
             held.unbound.extend(of_lane);
         }
@@ -334,21 +413,19 @@ impl World {
             return;
         };
         let ordering = self.workers[worker].settings.ordering;
-        let Some(entry) = self.logs[partition].entry(offset) else {
-            return;
-        };
-        let lane = lane_of(ordering, entry);
-        if let Some(held) = self.workers[worker].holds(partition) {
-            held.close(lane, offset);
+        if let Some(held) = self.workers[worker].holds(partition)
+            && let Some(entry) = self.logs[partition].all[held.log].entry(offset)
+        {
+            held.close(lane_of(ordering, entry), offset);
         }
     }
 
     /// Failed attempts are charged, unless the guard had tripped: then, nobody outside can tell.
     fn settle_charges(&mut self, worker: usize) {
         let w = &mut self.workers[worker];
-        let unsure = w.failed_guard_told || std::mem::take(&mut w.failed_guard_tripped) || w.life == Life::Zombie;
-        for (partition, offset) in w.charged.drain(..) {
-            let fate = &mut self.logs[partition].entry_mut(offset).fate;
+        let unsure = w.failed_guard_told || std::mem::take(&mut w.failed_guard_tripped) || w.cut_off;
+        for ((partition, log), offset) in w.charged.drain(..) {
+            let fate = &mut self.logs[partition].all[log].entry_mut(offset).fate;
             fate.charged += 1;
             fate.forgiven += u32::from(unsure);
         }
@@ -369,49 +446,10 @@ fn place_of(id: &str) -> Option<(usize, i64)> {
     Some((parts.next()?.parse().ok()?, offset))
 }
 
-/// An effect in a line.
-fn brief(effect: &Effect) -> String {
-    match effect {
-        Effect::Call(call) => {
-            let (id, source, offsets) = (call.id, &call.records[0].source, ranges(call.records.iter()));
-            format!(
-                "Call {id:?} {source}/{offsets} attempt {} probe {}",
-                call.attempt, call.probe
-            )
-        }
-        Effect::Store(store) => {
-            let items: Vec<String> = (store.items.iter())
-                .map(|item| format!("{}+{}", item.record.id(), item.from))
-                .collect();
-            format!(
-                "Store {:?} sink {} {}",
-                store.id,
-                store.sink.0,
-                shortened(&items.join(" "), 300)
-            )
-        }
-        Effect::WriteLetter(letter) => {
-            format!(
-                "WriteLetter {:?} {} {:?} {:?}",
-                letter.id,
-                letter.record.id(),
-                letter.facts.stage,
-                letter.facts.failure.reason
-            )
-        }
-        Effect::Commit(entries) => {
-            let entry = |entry: &CommitEntry| {
-                let memo = Memo::decode(&entry.memo, entry.offset);
-                let memo = memo.map(|m| (m.totals, m.batches, offset_ranges(&m.settled)));
-                shortened(
-                    &format!("{:?} {} @{} {memo:?}", entry.assignment, entry.source, entry.offset),
-                    600,
-                )
-                .to_owned()
-            };
-            format!("Commit {:?}", entries.iter().map(entry).collect::<Vec<_>>())
-        }
-        Effect::Transact(transaction) => format!("Transact {:?}", transaction.id),
-        other => format!("{other:?}"),
-    }
+/// The sink and the index of the result that a dead letter is about.
+pub(super) fn result_of(letter: &Letter) -> Option<(u16, usize)> {
+    let (sink, result) = (letter.facts.sink?, letter.facts.result.as_ref()?);
+    let value = String::from_utf8_lossy(result.value.as_deref().unwrap_or_default()).into_owned();
+    let index = value.rsplit_once('#').and_then(|(_, index)| index.parse().ok());
+    Some((sink.0, index.unwrap_or(0)))
 }

@@ -1,14 +1,16 @@
-//! One worker: a task, and what the world knows of what it was given and what it asked for.
+//! One worker: a task and the source that feeds it, and what the world knows of what it was given and what it asked for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fnbridge_delivery::Task;
-use fnbridge_delivery::event::{Assignment, CallId, CommitEntry, Letter, LetterId, Store, StoreId};
+use fnbridge_delivery::event::{Arrival, Assignment, CallId, CommitEntry, Letter, LetterId, Store, StoreId};
+use fnbridge_delivery::group::{Commits, Desk, GroupEvent};
 use fnbridge_delivery::memo::Memo;
 use fnbridge_delivery::record::Record;
 use fnbridge_delivery::settings::{Ordering, TaskSettings};
+use fnbridge_delivery::skips::SkipBook;
 
 use super::log::Entry;
 
@@ -30,18 +32,64 @@ pub fn lane_of(ordering: Ordering, entry: &Entry) -> LaneKey {
 
 pub type Owners = BTreeMap<usize, Assignment>;
 
+/// What a source says to the task beside it.
+#[derive(Debug)]
+pub enum Said {
+    Group(GroupEvent),
+    Records {
+        assignment: Assignment,
+        arrivals: Vec<Arrival>,
+    },
+}
+
+impl From<GroupEvent> for Said {
+    fn from(event: GroupEvent) -> Said {
+        Said::Group(event)
+    }
+}
+
+/// What a task says to the source beside it.
+#[derive(Debug)]
+pub enum Command {
+    Commit(Vec<CommitEntry>),
+    Pause(Assignment),
+    Resume(Assignment),
+    Release(Assignment),
+    Close,
+}
+
+/// The part of a worker that is a member of the group.
+pub struct Source {
+    pub desk: Desk,
+    pub commits: Commits,
+    pub skips: SkipBook,
+    /// What was said, and has not been heard.
+    pub inbox: VecDeque<Said>,
+    pub line: VecDeque<Command>,
+    /// Partitions that it is about to fetch.
+    pub fetching: BTreeSet<usize>,
+    /// It drains everything, and leaves after that.
+    pub closing: bool,
+    /// Which of the logs that had its partition's name an assignment reads.
+    pub logs: BTreeMap<Assignment, usize>,
+}
+
 pub struct Worker {
     pub task: Task,
-    pub settings: TaskSettings,
+    pub source: Source,
+    pub settings: Rc<TaskSettings>,
     pub life: Life,
     pub held: BTreeMap<Assignment, Held>,
     pub calls: HashMap<CallId, OutCall>,
     /// Requests to sinks, and whose the partitions were when they were made.
     pub stores: HashMap<StoreId, (Store, Owners)>,
     pub letters: HashMap<LetterId, Letter>,
+    /// A commit that was asked for and has not been answered.
     pub commit: Option<Vec<CommitEntry>>,
     pub wake_at: Option<u64>,
     pub paused: bool,
+    /// It was thrown out, and its task has not heard of it.
+    pub cut_off: bool,
     /// What it may hold.
     pub share: usize,
     /// What it may hold until it has let go of what was above its share when that fell.
@@ -52,7 +100,7 @@ pub struct Worker {
     pub failed_guard_tripped: bool,
     /// Something was handled, and `advance` is still to come.
     pub dirty: bool,
-    pub charged: Vec<(usize, i64)>,
+    pub charged: Vec<((usize, usize), i64)>,
     /// First calls of late: when, how many records, how many bytes.
     pub first_calls: VecDeque<(u64, [u64; 2])>,
 }
@@ -84,9 +132,9 @@ pub struct Batch {
 /// A partition that the worker holds.
 pub struct Held {
     pub partition: usize,
+    /// Which of the logs that had its name.
+    pub log: usize,
     pub position: i64,
-    pub paused: bool,
-    pub fetching: bool,
     pub deadline: Option<u64>,
     pub settled_before: BTreeSet<i64>,
     pub totals_before: u64,
@@ -111,9 +159,19 @@ pub struct Held {
 }
 
 impl Worker {
-    pub fn new(settings: TaskSettings) -> Worker {
+    pub fn new(settings: Rc<TaskSettings>, desk: Desk, skips: SkipBook) -> Worker {
         Worker {
-            task: Task::new(settings.clone()),
+            task: Task::new((*settings).clone()),
+            source: Source {
+                desk,
+                commits: Commits::default(),
+                skips,
+                inbox: VecDeque::new(),
+                line: VecDeque::new(),
+                fetching: BTreeSet::new(),
+                closing: false,
+                logs: BTreeMap::new(),
+            },
             life: Life::Live,
             held: BTreeMap::new(),
             calls: HashMap::new(),
@@ -122,6 +180,7 @@ impl Worker {
             commit: None,
             wake_at: None,
             paused: false,
+            cut_off: false,
             share: settings.in_flight_bytes,
             allowed: settings.in_flight_bytes,
             given_up_in_a_row: 0,
@@ -146,7 +205,13 @@ impl Worker {
 }
 
 impl Held {
-    pub fn new(partition: usize, position: i64, memo: Option<&Memo>, same_ordering: bool, origins: &mut u64) -> Held {
+    pub fn new(
+        (partition, log): (usize, usize),
+        position: i64,
+        memo: Option<&Memo>,
+        same_ordering: bool,
+        origins: &mut u64,
+    ) -> Held {
         let mut batches = HashMap::new();
         for batch in memo.iter().filter(|_| same_ordering).flat_map(|memo| &memo.batches) {
             *origins += 1;
@@ -161,9 +226,8 @@ impl Held {
         }
         Held {
             partition,
+            log,
             position,
-            paused: false,
-            fetching: false,
             deadline: None,
             settled_before: memo.map(|m| m.settled.iter().copied().collect()).unwrap_or_default(),
             totals_before: memo.map_or(0, settled_in),

@@ -9,6 +9,11 @@ impl Rng {
         Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
     }
 
+    /// A stream of its own for the same seed, so that what is drawn from one does not move the others.
+    pub fn stream(seed: u64, number: u64) -> Rng {
+        Rng::new(seed ^ (number + 1).wrapping_mul(0xd6e8_feb8_6659_fd93))
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

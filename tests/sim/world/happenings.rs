@@ -1,23 +1,37 @@
 //! What comes to pass: records are fetched, answers, receipts and acknowledgements come.
 
 use fnbridge_delivery::answer::{Answer, Failure, Receipt, Stage, Verdict};
-use fnbridge_delivery::event::{Admission, Arrival, Assignment, CallId, Event, LetterId, Store, StoreId};
+use fnbridge_delivery::event::{CallId, Event, Letter, LetterId, Store, StoreId};
+use fnbridge_delivery::record::Record;
 use fnbridge_delivery::settings::Ordering;
 
-use super::function::{self, Health};
-use super::log::Entry;
-use super::worker::{LaneKey, Life, Owners, lane_of};
+use super::effects::result_of;
+use super::function;
+use super::worker::{LaneKey, Owners, lane_of};
 use super::{Happening, SinkHealth, World};
+use crate::history::facts::{Fact, Place, Said, Verdict as Short};
 use crate::invariants::promise;
 
 impl World {
     pub(super) fn take(&mut self, happening: Happening) {
         match happening {
-            Happening::Fetch { worker, assignment } => self.fetch(worker, assignment),
+            Happening::Fetch { worker, partition } => self.fetch(worker, partition),
+            Happening::Resolve { worker, ticket, places } => self.resolve(worker, ticket, places),
+            Happening::FindLog { worker, assignment } => self.found_log(worker, assignment),
+            Happening::Hear { worker } => self.hear(worker),
+            Happening::Heed { worker } => self.heed(worker),
             Happening::Answer { worker, call } => self.answer(worker, call),
             Happening::Receipts { worker, store } => self.receipts(worker, store),
             Happening::LetterDone { worker, letter } => self.letter_done(worker, letter),
-            Happening::CommitDone { worker } => self.commit_done(worker),
+            Happening::CommitDone {
+                worker,
+                generation,
+                entries,
+            } => self.commit_done(worker, generation, entries),
+            Happening::Produced { key } => self.produced(key),
+            Happening::Ends { key } => self.ends(key),
+            Happening::TimesOut { key } => self.times_out(key),
+            Happening::Undecided { worker } => self.undecided(worker),
             Happening::Wake { worker } => {
                 if self.workers[worker].wake_at.is_some_and(|at| at <= self.now) {
                     self.workers[worker].wake_at = None;
@@ -32,86 +46,27 @@ impl World {
             Happening::Late { worker, event } => self.give(worker, event),
             Happening::Ghost { store } => {
                 let through = self.rng.below(store.items.len() as u64 + 1) as usize;
-                self.store_items(None, &store, through);
+                self.store_items(&store, through);
             }
-            Happening::HandOut => self.hand_out(),
+            Happening::HandOut => self.go_on_moving(),
             Happening::Notices { worker } => self.notices(worker),
-            Happening::FunctionBack => self.function = Health::Well,
-            Happening::SinkBack { sink } => self.sinks[sink] = SinkHealth::Well,
-            Happening::LettersBack => self.letters_well = true,
-            Happening::Unpause { worker } => {
-                if self.workers[worker].life != Life::Dead {
-                    self.workers[worker].paused = false;
-                    self.give(worker, Event::SetPaused(false));
-                }
-            }
+            Happening::FunctionBack => self.function_back(),
+            Happening::SinkBack { sink } => self.sink_back(sink),
+            Happening::LettersBack => self.letters_back(),
+            Happening::Unpause { worker } => self.unpause(worker),
         }
-    }
-
-    /// Has the holder of a partition fetch, if it may and isn't about to.
-    pub(super) fn wake_fetcher(&mut self, partition: usize) {
-        for worker in 0..self.workers.len() {
-            let idle = self.workers[worker]
-                .held
-                .iter_mut()
-                .find(|(_, held)| held.partition == partition && !held.fetching && !held.paused);
-            if let Some((assignment, held)) = idle {
-                held.fetching = true;
-                let assignment = *assignment;
-                self.later(30, Happening::Fetch { worker, assignment });
-            }
-        }
-    }
-
-    fn fetch(&mut self, worker: usize, assignment: Assignment) {
-        let w = &mut self.workers[worker];
-        let ordering = w.settings.ordering;
-        let Some(held) = w.held.get_mut(&assignment) else {
-            return;
-        };
-        held.fetching = false;
-        let log = &self.logs[held.partition];
-        if held.paused || w.life == Life::Dead {
-            return;
-        }
-        if held.position < log.start {
-            let (from, to) = (held.position, log.start);
-            held.position = to;
-            held.fetching = true;
-            self.later(30, Happening::Fetch { worker, assignment });
-            return self.give(worker, Event::Overtaken { assignment, from, to });
-        }
-        let at = log.at_or_behind(held.position);
-        let most = self.rng.between(1, self.plan.fetch) as usize;
-        let fetched: Vec<Entry> = log.entries[at..].iter().take(most).cloned().collect();
-        let Some(last) = fetched.last() else { return };
-        held.position = last.record.offset + 1;
-        for entry in fetched.iter().filter(|_| held.deadline.is_none()) {
-            let offset = entry.record.offset;
-            held.arrived.insert(offset);
-            if entry.admission == Admission::Pass && !held.settled_before.contains(&offset) {
-                held.open.entry(lane_of(ordering, entry)).or_default().insert(offset);
-            }
-        }
-        held.fetching = true;
-        self.later(30, Happening::Fetch { worker, assignment });
-        let arrival = |entry: Entry| Arrival {
-            record: entry.record,
-            admission: entry.admission,
-        };
-        let arrivals = fetched.into_iter().map(arrival).collect();
-        self.give(worker, Event::Arrived { assignment, arrivals });
     }
 
     fn answer(&mut self, worker: usize, id: CallId) {
         let Some(call) = self.workers[worker].calls.remove(&id) else {
             return;
         };
-        let log = &self.logs[call.partition];
-        let answer = function::answer(self.function, &self.plan.faults, &mut self.rng, log, &call.records);
+        let of = Place::of(&call.records[0]).log;
+        let log = &self.logs[call.partition].all[of];
+        let answer = function::answer(self.function, &self.faults, &mut self.rng, log, &call.records);
         let w = &mut self.workers[worker];
-        let (ordering, tripped, zombie) = (w.settings.ordering, w.failed_guard_told, w.life == Life::Zombie);
-        let log = &mut self.logs[call.partition];
+        let (ordering, tripped, zombie) = (w.settings.ordering, w.failed_guard_told, w.cut_off);
+        let log = &mut self.logs[call.partition].all[of];
         if let Some(held) = w.held.get_mut(&call.assignment).filter(|_| !call.abandoned) {
             for (at, record) in call.records.iter().enumerate() {
                 let offset = record.offset;
@@ -150,7 +105,7 @@ impl World {
                         true
                     }
                     Answer::Failed(_) => {
-                        w.charged.push((call.partition, offset));
+                        w.charged.push(((call.partition, of), offset));
                         fate.forgiven += u32::from(tripped);
                         false
                     }
@@ -182,6 +137,8 @@ impl World {
                 }
             }
         }
+        let said = said(&answer);
+        self.note(Fact::Answered { worker, call: id, said });
         self.give(worker, Event::Answered { call: id, answer });
     }
 
@@ -191,22 +148,32 @@ impl World {
         };
         let sink = store.sink.0 as usize;
         let cut = match self.sinks[sink] {
-            SinkHealth::Well if !self.rng.chance(self.plan.faults.cut_short) => store.items.len(),
+            SinkHealth::Well if !self.rng.chance(self.faults.cut_short) => store.items.len(),
             SinkHealth::Well => self.rng.below(store.items.len() as u64 + 1) as usize,
             SinkHealth::Away | SinkHealth::Blocked => 0,
         };
         self.befell.sink_troubles += u64::from(cut < store.items.len());
-        let receipts = self.store_items(Some((worker, &owners)), &store, cut);
+        let mut receipts = self.store_items(&store, cut);
+        if self.rng.chance(self.faults.ack_lost) {
+            let lost = |receipt: &mut Receipt| {
+                if *receipt == Receipt::Stored {
+                    *receipt = Receipt::Away(Failure::of("the answer did not come"));
+                }
+            };
+            receipts.iter_mut().for_each(lost);
+        }
+        self.stored_for(worker, &owners, &store, &receipts);
+        let stored = receipts.iter().map(|receipt| *receipt == Receipt::Stored).collect();
+        self.note(Fact::Receipts {
+            worker,
+            store: id,
+            stored,
+        });
         self.give(worker, Event::Stored { store: id, receipts });
     }
 
     /// A sink takes the first items of a request, in order, as far as `through`, and says so.
-    pub(super) fn store_items(
-        &mut self,
-        worker: Option<(usize, &Owners)>,
-        store: &Store,
-        through: usize,
-    ) -> Vec<Receipt> {
+    pub(super) fn store_items(&mut self, store: &Store, through: usize) -> Vec<Receipt> {
         let sink = store.sink.0;
         let mut stopped = false;
         let mut receipts = Vec::new();
@@ -219,64 +186,76 @@ impl World {
                 });
                 continue;
             }
-            let (partition, offset) = (item.record.source.partition as usize, item.record.offset);
             let mut receipt = Receipt::Stored;
             let wanted: Vec<usize> = item.results(store.sink).map(|(index, _)| index).collect();
             for (nth, index) in wanted.iter().enumerate() {
-                let entry = self.logs[partition].entry(offset);
+                let entry = self.logs[item.record.source.partition as usize].of(&item.record);
                 if self.sinks_refuse && entry.is_some_and(|e| e.refused.contains(&(sink, *index))) {
+                    let (place, index) = (Place::of(&item.record), *index);
+                    self.note(Fact::Refuses { sink, place, index });
                     receipt = Receipt::Refused {
-                        index: *index,
+                        index,
                         failure: Failure::of("invalid"),
                     };
                     // What stands behind in the record goes first.
                     stopped = nth + 1 < wanted.len();
                     break;
                 }
-                self.store_result(worker, sink, partition, offset, *index);
+                self.store_result(sink, &item.record, *index);
             }
             receipts.push(receipt);
         }
         receipts
     }
 
-    fn store_result(
-        &mut self,
-        worker: Option<(usize, &Owners)>,
-        sink: u16,
-        partition: usize,
-        offset: i64,
-        index: usize,
-    ) {
+    pub(super) fn store_result(&mut self, sink: u16, record: &Record, index: usize) {
+        let place = Place::of(record);
         if !self.plan.changes() {
-            self.stored_in_order(sink, partition, offset);
+            self.stored_in_order(sink, place);
         }
-        self.logs[partition].entry_mut(offset).fate.stored.insert((sink, index));
-        if let Some(held) = worker.and_then(|(worker, owners)| self.workers[worker].still_holds(partition, owners)) {
-            let first = held.stored.insert((sink, offset, index));
-            promise!(
-                first,
-                two_budgets,
-                "sink {sink} gets result {index} of {offset} twice in one assignment"
-            );
+        let entry = self.logs[place.partition].all[place.log].entry_mut(place.offset);
+        let first = entry.fate.stored.insert((sink, index));
+        self.befell.repeated += u64::from(!first);
+        self.note(Fact::Stored { sink, place, index });
+    }
+
+    /// What an owner was told that a sink has, it does not send there again.
+    fn stored_for(&mut self, worker: usize, owners: &Owners, store: &Store, receipts: &[Receipt]) {
+        let sink = store.sink.0;
+        for (item, receipt) in store.items.iter().zip(receipts) {
+            let partition = item.record.source.partition as usize;
+            let Some(held) = self.workers[worker].still_holds(partition, owners) else {
+                continue;
+            };
+            for (index, _) in item.results(store.sink) {
+                let told = match receipt {
+                    Receipt::Stored => true,
+                    Receipt::Refused { index: refused, .. } => index < *refused,
+                    _ => false,
+                };
+                if told {
+                    held.stored.insert((sink, item.record.offset, index));
+                }
+            }
         }
     }
 
     /// Order: first occurrences in a sink stand in the order of their lane.
-    fn stored_in_order(&mut self, sink: u16, partition: usize, offset: i64) {
-        let log = &self.logs[partition];
+    fn stored_in_order(&mut self, sink: u16, place: Place) {
+        let (of, offset) = ((place.partition, place.log), place.offset);
+        let log = &self.logs[of.0].all[of.1];
         let at = log.at_or_behind(offset);
         let lane = lane_of(self.plan.settings[0].ordering, &log.entries[at]);
         let nth = |n: usize| match lane {
             LaneKey::Partition => n,
-            LaneKey::Key(key) => self.by_key[&(partition, key)][n],
+            LaneKey::Key(key) => self.by_key[&(of, key)][n],
             LaneKey::Own(_) => at,
         };
         if matches!(lane, LaneKey::Own(_)) || self.plan.settings[0].ordering == Ordering::None {
             return;
         }
         let (sinks, has_function) = (self.plan.settings[0].sinks, self.plan.settings[0].has_function);
-        let cursor = self.first_stored.entry((sink, partition, lane)).or_default();
+        let cursor = self.first_stored.entry((sink, of, lane)).or_default();
         while nth(*cursor) < at {
             let earlier = &log.entries[nth(*cursor)];
             let accepted = earlier.fate.accepted || !has_function;
@@ -295,6 +274,23 @@ impl World {
         }
     }
 
+    /// A dead letter stands in the topic.
+    pub(super) fn letter_stands(&mut self, letter: &Letter) {
+        let place = Place::of(&letter.record);
+        let (stage, of) = (letter.facts.stage, result_of(letter));
+        let fate = &mut self.logs[place.partition].all[place.log].entry_mut(place.offset).fate;
+        match (stage, of) {
+            (Stage::Sink, Some(of)) => drop(fate.result_letters.insert(of)),
+            (Stage::Sink, None) => panic!("two_budgets: a dead letter of stage sink without sink and result"),
+            (Stage::Operator, _) => {
+                (fate.lettered, fate.skipped) = (true, true);
+                self.befell.skipped += 1;
+            }
+            _ => fate.lettered = true,
+        }
+        self.note(Fact::Lettered { place, stage, of });
+    }
+
     fn letter_done(&mut self, worker: usize, id: LetterId) {
         let Some(letter) = self.workers[worker].letters.remove(&id) else {
             return;
@@ -302,50 +298,47 @@ impl World {
         if !self.letters_well {
             self.befell.letters_refused += 1;
             let receipt = Receipt::Away(Failure::of("no leader"));
+            self.note(Fact::LetterReceipt {
+                worker,
+                letter: id,
+                written: false,
+            });
             return self.give(worker, Event::LetterWritten { letter: id, receipt });
         }
-        let partition = letter.record.source.partition as usize;
-        let fate = &mut self.logs[partition].entry_mut(letter.record.offset).fate;
-        match (letter.facts.stage, letter.facts.sink, &letter.facts.result) {
-            (Stage::Sink, Some(sink), Some(result)) => {
-                let value = String::from_utf8_lossy(result.value.as_deref().unwrap_or_default()).into_owned();
-                let index = value.rsplit_once('#').and_then(|(_, index)| index.parse().ok());
-                fate.result_letters.insert((sink.0, index.unwrap_or(0)));
-            }
-            (Stage::Sink, _, _) => panic!("a dead letter of stage sink without sink and result"),
-            (Stage::Operator, _, _) => {
-                (fate.lettered, fate.skipped) = (true, true);
-                self.befell.skipped += 1;
-            }
-            _ => fate.lettered = true,
-        }
-        self.give(
-            worker,
-            Event::LetterWritten {
-                letter: id,
-                receipt: Receipt::Stored,
-            },
-        );
-    }
-
-    fn commit_done(&mut self, worker: usize) {
-        let Some(entries) = self.workers[worker].commit.take() else {
-            return;
+        self.letter_stands(&letter);
+        let written = !self.rng.chance(self.faults.ack_lost);
+        let receipt = match written {
+            true => Receipt::Stored,
+            false => Receipt::TryAgain(Failure::of("the answer did not come")),
         };
-        let mut outcomes = Vec::new();
-        for entry in entries {
-            let mut outcome = Err("NOT_COORDINATOR".to_owned());
-            if !self.rng.chance(self.plan.faults.commit_refused) {
-                outcome = self.group.commit(worker, &entry);
-            } else if self.rng.chance(0.5) {
-                // It came through, and its acknowledgement did not.
-                let _ = self.group.commit(worker, &entry);
-            }
-            if let Some(held) = self.workers[worker].held.get_mut(&entry.assignment) {
-                held.last_commit_refused = outcome.is_err();
-            }
-            outcomes.push((entry.assignment, outcome));
-        }
-        self.give(worker, Event::Committed { outcomes });
+        self.note(Fact::LetterReceipt {
+            worker,
+            letter: id,
+            written,
+        });
+        self.give(worker, Event::LetterWritten { letter: id, receipt });
+    }
+}
+
+/// An answer in short.
+fn said(answer: &Answer) -> Said {
+    let short = |verdict: &Verdict| match verdict {
+        Verdict::Deliver(_) => Short::Deliver,
+        Verdict::Drop => Short::Drop,
+        Verdict::Retry { .. } | Verdict::Again => Short::Again,
+        Verdict::DeadLetter { .. } => Short::GiveUp,
+    };
+    match answer {
+        Answer::Verdicts(verdicts) => Said::Verdicts(verdicts.iter().map(short).collect()),
+        Answer::DeliverNothing => Said::DeliverNothing,
+        Answer::Failed(_) => Said::Failed,
+        Answer::Refused(_) => Said::Refused,
+        Answer::TooLarge(_) => Said::TooLarge,
+        Answer::Busy { .. } => Said::Busy,
+        Answer::Misregistered(_) => Said::Misregistered,
+        Answer::Away(_) => Said::Away,
+        Answer::Drop(_) => Said::Drop,
+        Answer::DeadLetter(_) => Said::DeadLetter,
+        Answer::Block(_) => Said::Failed,
     }
 }

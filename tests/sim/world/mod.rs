@@ -1,50 +1,70 @@
-//! A world in one thread: a topic, a group, workers with real tasks, a function, sinks and a dead-letter topic.
+//! A world in one thread: a topic, a group, workers with real tasks and real desks, a function, sinks and a dead-letter
+//! topic.
 //!
 //! It is written from the promises, not from the core: it drives each task by what it asks for, and checks each thing
 //! that it asks for against what is durable outside of it.
 
-pub mod dice;
 mod effects;
+mod faults;
 pub mod function;
 mod group;
 mod happenings;
-pub mod history;
 pub mod log;
-pub mod plan;
 mod rebalance;
 mod settle;
 mod skips;
+mod source;
+mod transactions;
 pub mod worker;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::rc::Rc;
 
-use fnbridge_delivery::event::{Admission, Assignment, CallId, Event, LetterId, Store, StoreId};
-use fnbridge_delivery::identity::offset_ranges;
-use fnbridge_delivery::memo::Memo;
-use fnbridge_delivery::record::Record;
+use fnbridge_delivery::event::{Assignment, CallId, CommitEntry, Event, LetterId, Store, StoreId};
+use fnbridge_delivery::group::{CommittedOffset, Place};
+use fnbridge_delivery::settings::TaskSettings;
+use fnbridge_delivery::skips::SkipBook;
 use fnbridge_delivery::time::{Moment, Now};
 
-use dice::Rng;
-use function::{Health, ILL};
+use crate::dice::Rng;
+use crate::history::History;
+use crate::history::facts::Fact;
+use crate::plan::{Faults, Plan};
+use faults::Strikes;
+use function::Health;
 use group::Group;
-use history::History;
-use log::Log;
-use plan::Plan;
+use log::{Entry, Logs};
 use worker::{LaneKey, Life, Worker};
 
 /// The hour at which every world begins.
 const EPOCH_MS: i64 = 1_764_000_000_000;
 
-/// A partition with so many records behind its committed offset gets no more.
-const MOST_BEHIND: usize = 3_000;
-
 /// Something that comes to pass at its time.
 #[derive(Debug)]
 enum Happening {
+    /// The source of a worker reads on in a partition.
     Fetch {
         worker: usize,
+        partition: usize,
+    },
+    /// It has found out where the partitions of an assignment begin.
+    Resolve {
+        worker: usize,
+        ticket: u64,
+        places: Vec<Place>,
+    },
+    /// It has found out where a log begins and ends.
+    FindLog {
+        worker: usize,
         assignment: Assignment,
+    },
+    /// A task hears what its source said.
+    Hear {
+        worker: usize,
+    },
+    /// A source heeds what its task said.
+    Heed {
+        worker: usize,
     },
     Answer {
         worker: usize,
@@ -58,7 +78,26 @@ enum Happening {
         worker: usize,
         letter: LetterId,
     },
+    /// A commit reaches the group's coordinator, from one who knew of this generation.
     CommitDone {
+        worker: usize,
+        generation: u64,
+        entries: Vec<CommitEntry>,
+    },
+    /// Records of a transaction are with the brokers.
+    Produced {
+        key: u64,
+    },
+    /// A transaction's coordinator is told to commit it.
+    Ends {
+        key: u64,
+    },
+    /// Its coordinator aborts a transaction that nobody ended.
+    TimesOut {
+        key: u64,
+    },
+    /// A worker can't find out how its transaction ended.
+    Undecided {
         worker: usize,
     },
     Wake {
@@ -111,34 +150,54 @@ pub struct Befell {
     pub letters_refused: u64,
     pub called_again: u64,
     pub settled_before: u64,
+    /// Records settled ahead that an assignment with another ordering took over.
+    pub settled_before_change: u64,
     pub attempts_taken_over: u64,
     pub pauses: u64,
     /// How often a task stood at a limit on what may go a second.
     pub throttled: u64,
     /// Records that were passed over.
     pub skipped: u64,
+    /// Topics that took the place of others.
+    pub recreated: u64,
+    /// Results that a sink has twice.
+    pub repeated: u64,
+    /// Transactions that stand, those that came to nothing, and those whose end could not be known.
+    pub transactions: u64,
+    pub aborted: u64,
+    pub undecided: u64,
 }
 
 pub struct World {
     pub plan: Plan,
+    /// What goes wrong, until everything is healed.
+    faults: Faults,
     rng: Rng,
+    strikes: Strikes,
     now: u64,
+    /// How far the wall clock is from where it should be.
+    wall_ms: i64,
     /// Events that tasks were given.
     pub steps: u64,
-    pub logs: Vec<Log>,
-    /// What an operator passes over, by partition: first and last offset.
-    skips: Vec<Vec<(i64, i64)>>,
+    pub logs: Vec<Logs>,
+    settings: Vec<Rc<TaskSettings>>,
+    /// What an operator passes over, as the control plane has it.
+    skips: SkipBook,
     group: Group,
     pub workers: Vec<Worker>,
     queue: BTreeMap<(u64, u64), Happening>,
     next_happening: u64,
+    /// Transactions between beginning and end.
+    open: BTreeMap<u64, transactions::Open>,
+    next_open: u64,
+    nudged: bool,
     function: Health,
     sinks: Vec<SinkHealth>,
     sinks_refuse: bool,
     letters_well: bool,
     /// How far each sink has what stands first in each lane: an index into the log, or into the key's records.
-    first_stored: HashMap<(u16, usize, LaneKey), usize>,
-    by_key: HashMap<(usize, u64), Vec<usize>>,
+    first_stored: HashMap<(u16, (usize, usize), LaneKey), usize>,
+    by_key: HashMap<((usize, usize), u64), Vec<usize>>,
     origins: u64,
     /// Dead letters of failed attempts that were written.
     pub letters_of_failures: u64,
@@ -147,22 +206,28 @@ pub struct World {
     pub late_discarded: u64,
     /// What befell it, so that a test can tell that it was tested.
     pub befell: Befell,
-    history: History,
+    pub history: History,
 }
 
 impl World {
     pub fn new(plan: Plan, history: History) -> World {
-        history.say(|| format!("{plan:?}"));
         let mut world = World {
-            rng: Rng::new(plan.seed ^ 0xfeed),
+            faults: plan.faults.clone(),
+            rng: Rng::stream(plan.seed, 0),
+            strikes: Strikes::new(plan.seed),
             now: 0,
+            wall_ms: 0,
             steps: 0,
-            logs: (0..plan.partitions).map(Log::new).collect(),
-            skips: vec![Vec::new(); plan.partitions],
+            logs: (0..plan.partitions).map(Logs::new).collect(),
+            settings: plan.settings.iter().cloned().map(Rc::new).collect(),
+            skips: SkipBook::default(),
             group: Group::new(plan.partitions),
             workers: Vec::new(),
             queue: BTreeMap::new(),
             next_happening: 0,
+            open: BTreeMap::new(),
+            next_open: 0,
+            nudged: false,
             function: Health::Well,
             sinks: vec![SinkHealth::Well; plan.settings[0].sinks],
             sinks_refuse: true,
@@ -180,16 +245,20 @@ impl World {
         for _ in 0..world.plan.workers {
             world.join();
         }
+        // `start` has been applied, unless these partitions are new to a group that has read others.
+        if world.rng.chance(0.7) {
+            let beginning = CommittedOffset { offset: 0, memo: None };
+            world.group.committed.fill(Some(beginning));
+        }
         world.rebalance();
         world
     }
 
-    /// Runs until the tasks were given this many events.
-    pub fn run(&mut self, steps: u64) {
-        let until = self.steps + steps;
+    /// Runs until the tasks were given as many events as the plan says.
+    pub fn run(&mut self) {
         // A task may stand still for good reason, and nothing comes to it any more.
-        for _ in 0..steps * 4 {
-            if self.steps >= until {
+        for _ in 0..self.plan.steps * 6 {
+            if self.steps >= self.plan.steps {
                 break;
             }
             self.step();
@@ -197,65 +266,27 @@ impl World {
     }
 
     fn step(&mut self) {
-        let faults = self.plan.faults.clone();
         if self.queue.is_empty() || self.rng.chance(0.05) {
             self.produce();
             self.now += self.rng.below(50);
         }
-        if self.rng.chance(faults.rebalance) {
-            let eager = self.rng.chance(faults.eager);
-            self.history_now(|| format!("rebalance, eager: {eager}"));
-            if eager {
-                self.rebalance_eagerly()
-            } else {
-                self.rebalance()
-            }
-        }
-        if self.rng.chance(faults.crash) {
-            self.crash_one();
-        }
-        if self.rng.chance(faults.fence) {
-            self.fence_one();
-        }
-        if self.rng.chance(faults.outage) {
-            self.function = *self.rng.pick(&ILL);
-            self.befell.outages += 1;
-            self.history_now(|| "the function is ill".into());
-            self.later(120_000, Happening::FunctionBack);
-        }
-        if self.rng.chance(faults.sink_outage) && !self.sinks.is_empty() {
-            let sink = self.rng.below(self.sinks.len() as u64) as usize;
-            self.sinks[sink] = *self.rng.pick(&[SinkHealth::Away, SinkHealth::Blocked]);
-            self.history_now(|| format!("sink {sink} is away"));
-            self.later(60_000, Happening::SinkBack { sink });
-        }
-        if self.rng.chance(faults.letter_outage) {
-            self.letters_well = false;
-            self.history_now(|| "the dead-letter topic is away".into());
-            self.later(60_000, Happening::LettersBack);
-        }
-        if self.rng.chance(faults.pause) {
-            self.pause_one();
-        }
-        if self.rng.chance(faults.expire) {
-            self.expire();
-        }
-        if self.rng.chance(faults.skip) {
-            self.skip_some();
-        }
-        if self.rng.chance(faults.reshare) {
-            self.reshare_one();
-        }
+        self.strike();
         self.happen();
     }
 
     fn produce(&mut self) {
         let partition = self.rng.below(self.logs.len() as u64) as usize;
-        let log = &self.logs[partition];
-        if log.entries.len() > log.at_or_behind(self.group.committed[partition].offset) + MOST_BEHIND {
+        let committed = self.group.committed_at(partition);
+        let log = self.logs[partition].now();
+        if log.entries.len() > log.at_or_behind(committed) + self.plan.behind {
             return;
         }
         for _ in 0..self.rng.between(1, self.plan.fetch * 2) {
+            // Nobody could tell a log that was created anew from the old one once it is as long.
+            let log = self.logs[partition].now();
+            if self.is_unnoticed(partition) && log.next_offset + 10 >= committed {
+                break;
+            }
             self.produce_to(partition);
         }
         self.wake_fetcher(partition);
@@ -263,13 +294,12 @@ impl World {
 
     /// Puts one record in a partition.
     pub fn produce_to(&mut self, partition: usize) {
-        let log = &mut self.logs[partition];
-        log.produce(&self.plan, &mut self.rng, EPOCH_MS + self.now as i64);
+        let calm = self.is_unnoticed(partition);
+        let log = self.logs[partition].now_mut();
+        log.produce(&self.plan, calm, &mut self.rng, EPOCH_MS + self.now as i64);
+        let of = (partition, log.incarnation);
         if let Some(key) = log.entries.last().and_then(|entry| entry.key) {
-            self.by_key
-                .entry((partition, key))
-                .or_default()
-                .push(log.entries.len() - 1);
+            self.by_key.entry((of, key)).or_default().push(log.entries.len() - 1);
         }
     }
 
@@ -294,18 +324,14 @@ impl World {
 
     /// Soon, or, where things are slow, not so soon.
     fn in_a_while(&mut self, happening: Happening) {
-        let most = if self.rng.chance(self.plan.faults.slow) {
-            60_000
-        } else {
-            100
-        };
+        let most = if self.rng.chance(self.faults.slow) { 60_000 } else { 100 };
         self.later(most, happening);
     }
 
     fn clock(&self) -> Now {
         Now {
             at: Moment(self.now),
-            unix_ms: EPOCH_MS + self.now as i64,
+            unix_ms: EPOCH_MS + self.now as i64 + self.wall_ms,
         }
     }
 
@@ -315,7 +341,6 @@ impl World {
             return;
         }
         self.steps += 1;
-        self.history_now(|| format!("worker {worker} ← {}", brief(&event)));
         let now = self.clock();
         let rng = &mut self.rng;
         self.workers[worker].task.handle(event, now, &mut || rng.roll());
@@ -331,57 +356,19 @@ impl World {
         self.later(1_000, Happening::Late { worker, event });
     }
 
-    fn history_now(&self, line: impl FnOnce() -> String) {
-        self.history.say(|| format!("{:>9} {}", self.now, line()));
+    fn note(&self, fact: Fact) {
+        self.history.note(self.now, fact);
     }
 
-    /// Workers that are members of the group.
+    /// Workers that are members of the group, and mean to stay.
     fn live(&self) -> Vec<usize> {
-        (0..self.workers.len())
-            .filter(|w| self.workers[*w].life == Life::Live)
-            .collect()
+        let stays = |w: &Worker| w.life == Life::Live && !w.source.closing;
+        (0..self.workers.len()).filter(|w| stays(&self.workers[*w])).collect()
     }
-}
 
-/// An event in a line.
-fn brief(event: &Event) -> String {
-    match event {
-        Event::Arrived { assignment, arrivals } => {
-            let barred = arrivals.iter().filter(|a| a.admission != Admission::Pass);
-            let (all, barred) = (
-                ranges(arrivals.iter().map(|a| &a.record)),
-                ranges(barred.map(|a| &a.record)),
-            );
-            format!("Arrived {assignment:?} {all}, not admitted {barred}")
-        }
-        Event::Assigned {
-            assignment,
-            source,
-            position,
-            memo,
-        } => {
-            let memo = memo
-                .as_ref()
-                .map(|text| Memo::decode(text, *position).map(|m| (m.ordering, m.batches, m.settled)));
-            format!(
-                "Assigned {assignment:?} {source}@{position} {}",
-                shortened(&format!("{memo:?}"), 2000)
-            )
-        }
-        Event::Answered { call, answer } => {
-            let answer = format!("{answer:?}");
-            format!("Answered {call:?} {}", shortened(&answer, 300))
-        }
-        other => shortened(&format!("{other:?}"), 400).to_owned(),
+    /// All records that ever stood in the topic.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let logs = self.logs.iter().flat_map(|logs| &logs.all);
+        logs.flat_map(|log| &log.entries)
     }
-}
-
-/// Offsets as ranges.
-fn ranges<'a>(records: impl Iterator<Item = &'a Arc<Record>>) -> String {
-    let offsets: Vec<i64> = records.map(|record| record.offset).collect();
-    shortened(&offset_ranges(&offsets), 200).to_owned()
-}
-
-fn shortened(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }

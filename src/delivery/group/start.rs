@@ -2,7 +2,7 @@
 
 /// What is known of a partition when it is assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub struct Facts {
     /// The group's committed offset, where it has one.
     pub committed: Option<i64>,
     /// The log's first offset and the one after its last; unknown where its leader does not answer.
@@ -11,7 +11,7 @@ pub(crate) struct Facts {
 
 /// Where reading starts, and what has to be said about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begin {
+pub enum Begin {
     /// At the committed offset.
     Committed(i64),
     /// At the first record: the group has no offset for this partition, which is new to it.
@@ -35,7 +35,7 @@ pub(crate) enum Begin {
 }
 
 /// The rule.
-pub(crate) fn begin(facts: Facts) -> Begin {
+pub fn begin(facts: Facts) -> Begin {
     match (facts.committed, facts.log) {
         (Some(committed), Some((low, high))) if committed > high => Begin::Recreated { committed, low },
         (Some(committed), Some((low, _))) if committed < low => Begin::Overtaken { committed, low },
@@ -48,7 +48,7 @@ pub(crate) fn begin(facts: Facts) -> Begin {
 
 /// What is to be done about an offset that turned out not to be in the log while reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub enum Lost {
     /// Retention was faster.
     Overtaken {
         /// The first offset that still exists.
@@ -64,7 +64,7 @@ pub(crate) enum Lost {
 }
 
 /// The same rule, for a reader that stood at `position`.
-pub(crate) fn lost(position: i64, low: i64, high: i64) -> Lost {
+pub fn lost(position: i64, low: i64, high: i64) -> Lost {
     if position > high {
         Lost::Recreated { low }
     } else if position < low {
