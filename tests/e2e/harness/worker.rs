@@ -33,6 +33,8 @@ pub struct Setting {
     pub cluster: Value,
     /// More of its configuration, put beside the rest.
     pub more: Value,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Setting {
@@ -41,6 +43,7 @@ impl Setting {
         Setting {
             cluster: json!({"bootstrap_servers": bootstrap, "properties": {}}),
             more: json!({}),
+            environment: Vec::new(),
         }
     }
 
@@ -53,6 +56,12 @@ impl Setting {
     /// With more of its cluster's configuration.
     pub fn with_cluster(mut self, field: &str, value: Value) -> Setting {
         self.cluster[field] = value;
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Setting {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -97,6 +106,7 @@ impl Worker {
         let config = write_configuration(folder, &address, setting, pipeline);
         let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
         command.arg("serve").arg("--config").arg(config).current_dir(folder);
+        command.envs(setting.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -257,8 +267,23 @@ impl Worker {
         format!("log of worker {}:\n{lines}", self.name)
     }
 
+    /// All lines of its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().expect("a child of ours")
+    }
+
     fn assert_runs(&self) {
-        if let Some(status) = self.child.lock().unwrap().try_wait().expect("a child of ours") {
+        if let Some(status) = self.ended() {
             panic!("worker {} ended with {status}", self.name);
         }
     }
