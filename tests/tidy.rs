@@ -211,6 +211,15 @@ fn parse_problem(words: &[&str]) -> Option<String> {
 }
 
 #[test]
+fn every_pipeline_beside_a_function_is_valid() {
+    let pipelines = files(&root().join("functions"), "yaml");
+    assert!(!pipelines.is_empty());
+    let checked = fnbridge::config::check(&pipelines, None);
+    assert!(checked.problems.0.is_empty(), "{:#?}", checked.problems);
+    assert_eq!(checked.pipelines.len(), pipelines.len());
+}
+
+#[test]
 fn generated_pages_are_current() {
     let pages = [
         ("docs/metrics.md", fnbridge::telemetry::metrics_page()),

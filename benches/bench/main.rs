@@ -41,11 +41,12 @@ fn main() {
         match row.as_str() {
             "json" => pairs::run(&bench, &pairs::JSON),
             "raw" => pairs::run(&bench, &pairs::RAW),
+            "exactly_once" => pairs::run(&bench, &pairs::EXACTLY_ONCE),
             "delay" => delay::run(&bench),
             "keys" => keys::run(&bench),
             "memory" => memory::run_down(&bench),
             "idle" => memory::run_idle(&bench),
-            other => panic!("found row {other}, expected json, raw, delay, keys, memory or idle"),
+            other => panic!("found row {other}, expected json, raw, exactly_once, delay, keys, memory or idle"),
         }
     }
 }

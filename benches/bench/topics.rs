@@ -119,6 +119,23 @@ impl Cluster {
         (0..PARTITIONS).map(|partition| high(partition) as u64).sum()
     }
 
+    /// How many records of a topic that nobody ever deleted from a group has committed.
+    pub fn committed(&self, group: &str, topic: &str) -> u64 {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().expect("a consumer");
+        let mut all = TopicPartitionList::new();
+        (0..PARTITIONS).for_each(|partition| drop(all.add_partition(topic, partition)));
+        let committed = consumer.committed_offsets(all, PATIENCE).expect("committed offsets");
+        let offset = |offset: Offset| match offset {
+            Offset::Offset(offset) => offset as u64,
+            _ => 0,
+        };
+        committed
+            .elements()
+            .iter()
+            .map(|element| offset(element.offset()))
+            .sum()
+    }
+
     /// One number for what a sink's topic holds: key, value, timestamp and source of each record, in the order of each source
     /// partition; of the header `traceparent` its length.
     pub fn digest(&self, topic: &str, records: u64) -> u64 {

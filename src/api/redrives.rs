@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::asked::{Name, Params, Sent, allow};
+use super::letters::shown::blocking;
 use super::pipelines::limit;
 use super::problem::{Kind, Problem};
 use super::wire::{
@@ -21,7 +22,8 @@ use super::wire::{
 use super::{App, author, rfc3339};
 use crate::control::access::{Caller, Role};
 use crate::control::redrives::{Asked, BoardError, Posted};
-use crate::kafka::Admin;
+use crate::kafka::{Admin, committed};
+use crate::letters::{Passed, passed};
 use crate::redrive::{State as JobState, To, WrongState};
 use chosen::{Chosen, Which, choose};
 
@@ -71,6 +73,7 @@ async fn start(
     }
     refuse_nothing(&plan)?;
     let asked = Asked {
+        passed: plan.passed,
         max: request.max,
         rate: request.rate,
         max_failed,
@@ -104,6 +107,10 @@ fn to(to: RedriveTo) -> To {
 
 async fn plan(chosen: &Chosen, to: To, unknown: bool) -> Result<RedrivePlan, Problem> {
     let counted = chosen.counted(to, unknown);
+    let passed = match counted.sends {
+        0 => None,
+        _ => Some(behind(chosen).await),
+    };
     let other_groups = match to {
         To::Source => other_groups(chosen).await?,
         To::Pipeline | To::Function => Vec::new(),
@@ -118,6 +125,23 @@ async fn plan(chosen: &Chosen, to: To, unknown: bool) -> Result<RedrivePlan, Pro
             .map(|(code, (why, letters))| RefusedLetters { code, why, letters })
             .collect(),
         other_groups,
+        passed,
+    })
+}
+
+/// Records of the letters' keys that went through already: what is sent comes behind them.
+async fn behind(chosen: &Chosen) -> Passed {
+    let (source, keys) = (chosen.settings.source.clone(), chosen.keys.clone());
+    let found = blocking(move || {
+        let committed = committed(&source.cluster, &source.group, &source.topics, &source.never)?;
+        let offsets = (committed.into_iter())
+            .map(|(place, (offset, _))| (place, offset))
+            .collect();
+        passed(&source.cluster, &keys, &offsets)
+    });
+    found.await.unwrap_or_else(|error| Passed {
+        not_since: Some(error.to_string()),
+        ..Passed::default()
     })
 }
 
@@ -272,6 +296,7 @@ fn redrive(posted: &Posted) -> Redrive {
         at: rfc3339(job.at_ms),
         updated: (progress.at_ms > 0).then(|| rfc3339(progress.at_ms)),
         letters,
+        passed: job.passed.clone(),
         done: counts.all(),
         delivered: counts.delivered,
         dropped: counts.dropped,

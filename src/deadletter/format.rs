@@ -7,6 +7,7 @@ use super::DeadLetterSettings;
 use super::headers::{RESPONSE, RESULT, STACK_TRACE, TRUNCATED, header, headers, is_ours};
 use crate::delivery::event::Letter;
 use crate::delivery::record::Header;
+use crate::kafka::Outgoing;
 
 /// What goes first when a letter is too large.
 const EXPENDABLE: [&str; 3] = [RESULT, RESPONSE, STACK_TRACE];
@@ -38,6 +39,19 @@ impl DeadLetter {
             .iter()
             .map(|h| h.name.len() + length(&h.value) + HEADER_OVERHEAD_BYTES);
         length(&self.key) + length(&self.value) + headers.sum::<usize>() + RECORD_OVERHEAD_BYTES
+    }
+
+    /// As the producer takes it.
+    pub fn outgoing<'a>(&'a self, topic: &'a str, partition: Option<i32>) -> Outgoing<'a> {
+        Outgoing {
+            topic,
+            partition,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: &self.headers,
+            more_headers: &[],
+            timestamp_ms: self.timestamp_ms,
+        }
     }
 
     /// Says what was cut.

@@ -21,7 +21,7 @@ pub use format::{DeadLetter, dead_letter};
 pub use result::kept_result;
 pub use told::{Told, source_headers, told};
 pub use topic::{Proof, prove};
-pub use writer::Writer;
+pub use writer::{Writer, not_written, partition};
 
 /// Where a pipeline's dead letters go, and what they say of it.
 #[derive(Clone, Debug)]

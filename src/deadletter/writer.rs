@@ -15,7 +15,7 @@ use super::{DeadLetter, DeadLetterSettings, dead_letter};
 use crate::delivery::answer::{Failure, Receipt};
 use crate::delivery::event::Letter;
 use crate::kafka::producer::Deliveries;
-use crate::kafka::{Admin, Health, KafkaError, Kind, Outgoing, Producer, ProducerSettings, SendError};
+use crate::kafka::{Admin, Health, KafkaError, Kind, Producer, ProducerSettings, SendError};
 
 /// Writes a pipeline's dead letters.
 pub struct Writer {
@@ -63,14 +63,27 @@ impl Writer {
         let dead = match dead_letter(letter, &self.settings, max_message_bytes) {
             Ok(dead) => dead,
             Err(reason) => {
-                let ask = ask_again(self.settings.clone(), self.max_message_bytes.clone());
-                return ask.map(|()| Receipt::Blocked(Failure::of(reason))).boxed();
+                let asked = self.ask_again();
+                return asked.map(|()| Receipt::Blocked(Failure::of(reason))).boxed();
             }
         };
         match self.line(max_message_bytes) {
             Ok(line) => line.write(dead, letter.record.source.partition),
             Err(reason) => std::future::ready(Receipt::Blocked(Failure::of(reason))).boxed(),
         }
+    }
+
+    /// The letter as it stands in the topic, for whoever writes it there by another way.
+    ///
+    /// # Errors
+    /// One that is too large, and why; [`Writer::ask_again`] may change that.
+    pub fn compose(&self, letter: &Letter) -> Result<DeadLetter, String> {
+        dead_letter(letter, &self.settings, self.max_message_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Asks the topic what it allows by now.
+    pub fn ask_again(&self) -> BoxFuture<'static, ()> {
+        ask_again(self.settings.clone(), self.max_message_bytes.clone()).boxed()
     }
 
     /// Whether the cluster takes letters: while it is away no receipt comes, and only this says so. `None` before the
@@ -177,16 +190,8 @@ impl Line {
     }
 
     fn send(&self, dead: &DeadLetter, partition: Option<i32>) -> Deliveries {
-        let outgoing = Outgoing {
-            topic: &self.topic,
-            partition,
-            key: dead.key.as_deref(),
-            value: dead.value.as_deref(),
-            headers: &dead.headers,
-            more_headers: &[],
-            timestamp_ms: dead.timestamp_ms,
-        };
-        self.producer.send_all([outgoing].into_iter())
+        self.producer
+            .send_all([dead.outgoing(&self.topic, partition)].into_iter())
     }
 
     fn partitions(&self) -> MutexGuard<'_, Partitions> {
@@ -194,7 +199,8 @@ impl Line {
     }
 }
 
-fn partition(source_partition: i32, count: i32) -> Option<i32> {
+/// Where a letter goes in a topic of `count` partitions.
+pub fn partition(source_partition: i32, count: i32) -> Option<i32> {
     source_partition.checked_rem(count)
 }
 
@@ -211,11 +217,19 @@ fn not_found(error: &KafkaError) -> Receipt {
 fn receipt(results: Vec<Result<(), SendError>>) -> Receipt {
     match results.into_iter().next() {
         Some(Ok(())) => Receipt::Stored,
-        Some(Err(SendError::TooLarge(reason) | SendError::Refused(reason))) => Receipt::Blocked(Failure::of(reason)),
-        Some(Err(SendError::Denied(reason) | SendError::Missing(reason))) => Receipt::Blocked(Failure::of(reason)),
-        Some(Err(SendError::Away(reason) | SendError::Other(reason))) => Receipt::Away(Failure::of(reason)),
-        Some(Err(SendError::Full)) => Receipt::TryAgain(Failure::of("the producer's window is full")),
-        Some(Err(SendError::Purged)) | None => purged(),
+        Some(Err(error)) => not_written(error),
+        None => purged(),
+    }
+}
+
+/// What it means that a letter was not written.
+pub fn not_written(error: SendError) -> Receipt {
+    match error {
+        SendError::TooLarge(reason) | SendError::Refused(reason) => Receipt::Blocked(Failure::of(reason)),
+        SendError::Denied(reason) | SendError::Missing(reason) => Receipt::Blocked(Failure::of(reason)),
+        SendError::Away(reason) | SendError::Other(reason) => Receipt::Away(Failure::of(reason)),
+        SendError::Full => Receipt::TryAgain(Failure::of("the producer's window is full")),
+        SendError::Purged => purged(),
     }
 }
 

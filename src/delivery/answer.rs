@@ -126,6 +126,17 @@ pub enum Receipt {
     Blocked(Failure),
 }
 
+impl Receipt {
+    /// Why it was not stored.
+    pub fn into_failure(self) -> Option<Failure> {
+        match self {
+            Receipt::Stored => None,
+            Receipt::TryAgain(failure) | Receipt::Away(failure) | Receipt::AwayFor(failure, _) => Some(failure),
+            Receipt::Blocked(failure) | Receipt::Refused { failure, .. } => Some(failure),
+        }
+    }
+}
+
 /// Where in its journey a record was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::answer::{Answer, Disposition, Failure, Receipt, Stage};
 use crate::record::{Output, Record, SinkId, TopicPartition};
 use crate::time::{Millis, Moment};
+use crate::transaction::{Transaction, TransactionId, TransactionOutcome};
 
 /// One assignment of one partition to this task. A partition that comes back has another one, so that whatever still
 /// arrives for the old one finds nothing.
@@ -116,6 +117,13 @@ pub enum Event {
         /// Each partition's outcome; the error is the broker's word.
         outcomes: Vec<(Assignment, Result<(), String>)>,
     },
+    /// The transaction in flight ended.
+    Transacted {
+        /// Which.
+        transaction: TransactionId,
+        /// How.
+        outcome: TransactionOutcome,
+    },
     /// An operator passes over records: those that the task holds or that arrive while it holds the partition, and that
     /// are not settled, become dead letters of stage `operator` without a call. It is told again at each assignment.
     Skip {
@@ -175,12 +183,15 @@ pub struct StoreItem {
     pub outputs: Arc<Vec<Output>>,
     /// Results before this index have been seen to.
     pub from: usize,
+    /// Results that are not to be stored, for this sink refused them in a transaction that was undone; ascending.
+    pub without: Vec<usize>,
 }
 
 impl StoreItem {
     /// The results that this sink is to store, each with its index among the record's results.
     pub fn results(&self, sink: SinkId) -> impl Iterator<Item = (usize, &Output)> {
-        (self.outputs.iter().enumerate().skip(self.from)).filter(move |(_, o)| o.sink.is_none_or(|s| s == sink))
+        (self.outputs.iter().enumerate().skip(self.from))
+            .filter(move |(index, o)| o.sink.is_none_or(|s| s == sink) && !self.without.contains(index))
     }
 }
 
@@ -240,6 +251,9 @@ pub enum Effect {
     WriteLetter(Letter),
     /// Commit. No other commit is in flight.
     Commit(Vec<CommitEntry>),
+    /// Store, write and commit as one. A task that delivers exactly once asks for nothing else of these, and for one at a
+    /// time.
+    Transact(Transaction),
     /// Fetch no more of this partition for now.
     Pause(Assignment),
     /// Fetch this partition again.
@@ -344,6 +358,13 @@ pub enum Notice {
     },
     /// The dead-letter topic takes letters again.
     LettersBack,
+    /// Transactions come to nothing, for a reason that is no sink's and no letter's: what is finished waits.
+    TransactionsHeld {
+        /// What was said.
+        failure: Failure,
+    },
+    /// A transaction was committed again.
+    TransactionsBack,
     /// The memo beside the offset could not be used: work since the offset is done again.
     MemoUnusable {
         /// Whose.

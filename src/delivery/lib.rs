@@ -24,6 +24,7 @@ pub mod skips;
 mod task;
 mod throttle;
 pub mod time;
+pub mod transaction;
 mod work;
 
 pub use task::Task;

@@ -31,6 +31,15 @@ pub(crate) struct Entry {
     /// Failed attempts from before this assignment, where no batch knows them.
     pub(crate) attempts: u32,
     pub(crate) weight_bytes: usize,
+    /// What it becomes when the transaction in flight is committed.
+    pub(crate) becomes: Option<Disposition>,
+}
+
+impl Entry {
+    /// Settled, or to be settled by the transaction in flight.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Settled) || self.becomes.is_some()
+    }
 }
 
 /// Where a record is on its journey.
@@ -60,6 +69,8 @@ pub(crate) struct Delivering {
     pub(crate) sent: u64,
     /// Results before this index have been seen to, where a sink refused one.
     pub(crate) from: BTreeMap<u16, usize>,
+    /// Results that a sink refused in a transaction that was undone.
+    pub(crate) without: BTreeSet<(u16, usize)>,
     /// Dead letters of refused results, on their way.
     pub(crate) letters: u32,
     /// A result of it became a dead letter.
@@ -221,6 +232,12 @@ impl Partition {
         self.oldest().map_or(self.position, |entry| entry.offset)
     }
 
+    /// The same, once the transaction in flight is committed.
+    pub(crate) fn committable_then(&self) -> i64 {
+        let open = self.entries.iter().find(|entry| !entry.is_done());
+        open.map_or(self.position, |entry| entry.offset)
+    }
+
     /// The last record of the window that a batch of records up to `seq` would open: how many records, what span.
     pub(crate) fn window_to(&self, seq: Seq) -> (usize, usize) {
         let to = self.entry(seq).map_or(0, |entry| entry.offset + 1);
@@ -278,7 +295,7 @@ impl Partition {
             freed += delivering.weight_bytes;
         }
         debug_assert!(!matches!(entry.state, State::Settled), "a record is settled once");
-        (entry.state, entry.record) = (State::Settled, None);
+        (entry.state, entry.record, entry.becomes) = (State::Settled, None, None);
         let lane = entry.lane;
         self.totals[disposition as usize] += 1;
         self.held_bytes -= freed;

@@ -228,8 +228,8 @@ impl Partition {
 
     /// What is to be committed: offset and memo as one.
     pub(crate) fn commit_entry(&self, assignment: Assignment, settings: &TaskSettings) -> CommitEntry {
-        let offset = self.committable();
-        let memo = self.memo(settings).encode(offset);
+        let offset = self.committable_then();
+        let memo = self.memo(settings, offset).encode(offset);
         debug_assert!(
             invariants::everything_is_bounded(&memo),
             "everything_is_bounded: a memo of {} characters",
@@ -243,16 +243,20 @@ impl Partition {
         }
     }
 
-    /// What is to stand beside the offset of [`Partition::committable`].
-    fn memo(&self, settings: &TaskSettings) -> Memo {
+    /// What is to stand beside the offset `base`, which is that of [`Partition::committable_then`].
+    fn memo(&self, settings: &TaskSettings, base: i64) -> Memo {
         let called = self.works.values().filter(|work| work.remembered);
         let mut batches: Vec<MemoBatch> = called.map(|work| self.memo_batch(work)).collect();
+        let open = |seq: &Seq| self.entry(*seq).filter(|entry| !entry.is_done());
         let lone = self.spent.iter();
-        batches.extend(lone.filter_map(|(seq, attempts)| Some(MemoBatch::alone(self.entry(*seq)?.offset, *attempts))));
+        batches.extend(lone.filter_map(|(seq, attempts)| Some(MemoBatch::alone(open(seq)?.offset, *attempts))));
+        let mut totals = self.totals;
+        let becomes = self.entries.iter().filter_map(|entry| entry.becomes);
+        becomes.for_each(|disposition| totals[disposition as usize] += 1);
         let ahead = self
             .entries
             .iter()
-            .filter(|entry| matches!(entry.state, State::Settled));
+            .filter(|entry| entry.is_done() && entry.offset >= base);
         let mut settled: Vec<i64> = ahead.map(|entry| entry.offset).collect();
         if let Some(restored) = &self.restored {
             settled.extend(restored.settled.range(self.position..));
@@ -261,7 +265,6 @@ impl Partition {
             batches.extend(restored.batches.iter().cloned());
         }
         // What retention or compaction removed is no longer spoken of.
-        let base = self.committable();
         for part in batches.iter_mut().flat_map(|batch| &mut batch.parts) {
             part.offsets.retain(|offset| *offset >= base);
         }
@@ -271,7 +274,7 @@ impl Partition {
         batches.retain(|batch| !batch.parts.is_empty());
         Memo {
             ordering: Some(settings.ordering),
-            totals: self.totals,
+            totals,
             batches,
             settled,
             generation: self.generation,

@@ -23,6 +23,16 @@ pub enum OnExhausted {
     Block,
 }
 
+/// What a worker that is cut off in the middle of its work leaves behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// What was not committed is called and delivered again.
+    #[default]
+    AtLeastOnce,
+    /// What was not committed is called again; results are delivered together with the offsets that pass them.
+    ExactlyOnce,
+}
+
 /// How much goes into one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
@@ -70,6 +80,8 @@ pub struct RateLimits {
 pub struct TaskSettings {
     /// Which records must run one after another.
     pub ordering: Ordering,
+    /// What a cut-off worker leaves behind.
+    pub delivery: Delivery,
     /// How much goes into one call.
     pub batch: BatchSettings,
     /// Calls on the wire at once, at least 1.

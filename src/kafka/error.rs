@@ -61,6 +61,8 @@ pub enum Resource {
     Group,
     /// The cluster.
     Cluster,
+    /// A transactional id.
+    Transactions,
 }
 
 /// A right that a principal needs, in the words of Kafka's own ACLs.
@@ -78,6 +80,8 @@ pub enum Right {
     UseGroup(String),
     /// To write idempotently (brokers before 3.0 ask for it).
     IdempotentWrite,
+    /// To send transactions by this id.
+    UseTransactions(String),
 }
 
 impl fmt::Display for Right {
@@ -89,6 +93,7 @@ impl fmt::Display for Right {
             Right::DescribeTopic(topic) => write!(f, "Describe and DescribeConfigs on topic `{topic}`"),
             Right::UseGroup(group) => write!(f, "Read on group `{group}`"),
             Right::IdempotentWrite => write!(f, "IdempotentWrite on the cluster"),
+            Right::UseTransactions(id) => write!(f, "Write and Describe on transactional id `{id}`"),
         }
     }
 }
@@ -178,6 +183,7 @@ impl Kind {
             Code::TopicAuthorizationFailed => Kind::Denied(Resource::Topic),
             Code::GroupAuthorizationFailed => Kind::Denied(Resource::Group),
             Code::ClusterAuthorizationFailed => Kind::Denied(Resource::Cluster),
+            Code::TransactionalIdAuthorizationFailed => Kind::Denied(Resource::Transactions),
 
             Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => Kind::Missing,
             Code::TopicAlreadyExists => Kind::Exists,

@@ -14,6 +14,47 @@ unsafe impl Send for RawQueue {}
 // SAFETY: as above.
 unsafe impl Sync for RawQueue {}
 
+/// A group, as one of its members knows it: who that is, and in which generation.
+pub struct Membership(*mut sys::rd_kafka_consumer_group_metadata_t);
+
+// SAFETY: it is a value that nobody changes, freed once.
+unsafe impl Send for Membership {}
+
+impl Membership {
+    /// `None`: the consumer is no member just now. What it would say then, a group takes from anybody.
+    ///
+    /// # Safety
+    /// `client` is a consumer that is alive.
+    pub(super) unsafe fn of_consumer(client: *mut sys::rd_kafka_t) -> Option<Membership> {
+        // SAFETY: the caller's promise.
+        let metadata = unsafe { sys::rd_kafka_consumer_group_metadata(client) };
+        if metadata.is_null() {
+            return None;
+        }
+        let membership = Membership(metadata);
+        // SAFETY: it is alive, and owns the text.
+        let (generation, member) = unsafe {
+            let generation = sys::rd_kafka_consumer_group_metadata_generation_id(metadata);
+            (
+                generation,
+                text(sys::rd_kafka_consumer_group_metadata_member_id(metadata)),
+            )
+        };
+        (generation >= 0 && !member.is_empty()).then_some(membership)
+    }
+
+    pub(super) fn ptr(&self) -> *const sys::rd_kafka_consumer_group_metadata_t {
+        self.0
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        // SAFETY: got from the library, and freed once.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0) }
+    }
+}
+
 /// An event of the library, freed on drop.
 pub(super) struct Event(*mut sys::rd_kafka_event_t);
 

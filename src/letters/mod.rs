@@ -9,6 +9,7 @@ mod index;
 mod later;
 mod list;
 mod marks;
+mod passed;
 mod rows;
 mod search;
 mod standing;
@@ -30,6 +31,7 @@ pub use index::{Index, IndexError};
 pub use later::{Later, later};
 pub use list::{Listed, cursor};
 pub use marks::{CLOCKS_DIFFER_MS, Marked, Tally};
+pub use passed::{KeysOfLetters, Passed, passed};
 pub use standing::{Standing, Stands};
 pub use tail::{Tail, Tailed};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
@@ -10,14 +10,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Semaphore, watch};
 
 use super::prepare::{Found, Prepared, open_outputs};
+use super::transactions::{End, Transactions};
 use super::{PipelineSettings, Redriver};
 use crate::deadletter::Writer;
 use crate::delivery::answer::{Answer, Failure, Receipt};
-use crate::delivery::event::{Call, CallId, Event, Letter, LetterId, Store, StoreId};
+use crate::delivery::event::{Assignment, Call, CallId, Event, Letter, LetterId, Store, StoreId};
 use crate::delivery::record::SinkId;
+use crate::delivery::transaction::{Transaction, TransactionId};
 use crate::function::Function;
 use crate::http::AnswerPool;
-use crate::kafka::Health;
+use crate::kafka::{Health, Voucher};
 use crate::sink::Sink;
 use crate::telemetry::{AttemptSpan, PipelineTelemetry};
 
@@ -28,7 +30,17 @@ pub(super) enum Done {
     Answered(CallId, Answer, AttemptSpan),
     Stored(StoreId, Vec<Receipt>),
     Written(LetterId, Receipt),
+    Transacted(TransactionEnded),
     Gone,
+}
+
+/// A transaction that came to its end.
+pub(super) struct TransactionEnded {
+    id: TransactionId,
+    /// The partitions that it names.
+    named: Vec<Assignment>,
+    end: End,
+    took: Duration,
 }
 
 /// Does what the task asks for.
@@ -40,6 +52,9 @@ pub(super) struct Hands {
     function: Option<Arc<Function>>,
     sinks: Vec<Arc<dyn Sink>>,
     letters: Arc<Writer>,
+    transactions: Option<Transactions>,
+    /// A transaction ended undecided.
+    undecided: bool,
     calls: HashMap<CallId, AbortHandle>,
     /// A call takes one: what else of this worker calls the pipeline's function takes of the same.
     slots: Arc<Semaphore>,
@@ -54,6 +69,7 @@ pub(super) struct Hands {
 struct Told {
     sinks: HashMap<SinkId, Health>,
     letters: Health,
+    transactions: Health,
 }
 
 impl Hands {
@@ -65,6 +81,8 @@ impl Hands {
             function: prepared.function,
             sinks: prepared.outputs.sinks,
             letters: prepared.outputs.letters,
+            transactions: prepared.transactions,
+            undecided: false,
             calls: HashMap::new(),
             slots: pipeline.slots().clone(),
             settings: pipeline.settings().clone(),
@@ -99,6 +117,7 @@ impl Hands {
             }
             Done::Stored(store, receipts) => Some(Event::Stored { store, receipts }),
             Done::Written(letter, receipt) => Some(Event::LetterWritten { letter, receipt }),
+            Done::Transacted(ended) => self.transacted(ended),
             Done::Gone => None,
         }
     }
@@ -156,6 +175,41 @@ impl Hands {
         self.outward.push(written.boxed());
     }
 
+    /// Stores, writes and commits as one; the voucher is asked for the membership to commit by.
+    pub(super) fn transact(&mut self, transaction: Transaction, voucher: Voucher) {
+        let Some(transactions) = &self.transactions else { return };
+        let (id, started) = (transaction.id, Instant::now());
+        let named = transaction.entries.iter().map(|entry| entry.assignment).collect();
+        let running = transactions.run(transaction, voucher);
+        let ended = async move {
+            let end = running.await;
+            let took = started.elapsed();
+            Done::Transacted(TransactionEnded { id, named, end, took })
+        };
+        self.outward.push(ended.boxed());
+    }
+
+    fn transacted(&mut self, ended: TransactionEnded) -> Option<Event> {
+        let TransactionEnded { id, named, end, took } = ended;
+        match end {
+            End::Known(outcome) => {
+                self.telemetry.transaction_ended(&named, &outcome, took);
+                let transaction = id;
+                Some(Event::Transacted { transaction, outcome })
+            }
+            End::Undecided(reason) => {
+                self.telemetry.transaction_undecided(took, &reason);
+                self.undecided = true;
+                None
+            }
+        }
+    }
+
+    /// What stands committed can only be found out by beginning anew.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided
+    }
+
     /// Ends what is on its way to the sinks, and opens them anew. What the task still owns, it asks for again.
     pub(super) fn recycle_sinks(&mut self) {
         self.outward = FuturesUnordered::new();
@@ -175,6 +229,15 @@ impl Hands {
                 Some(Health::Fine) => self.telemetry.sink_back(sink_id),
                 Some(Health::Away(reason)) => self.telemetry.sink_away(sink_id, &Failure::of(reason), false),
                 Some(Health::Blocked(reason)) => self.telemetry.sink_away(sink_id, &Failure::of(reason), true),
+            }
+        }
+        if let Some(transactions) = &self.transactions {
+            match changed(&mut self.told.transactions, Some(transactions.health())) {
+                None => {}
+                Some(Health::Fine) => self.telemetry.transactions_back(),
+                Some(Health::Away(reason) | Health::Blocked(reason)) => {
+                    self.telemetry.transactions_held(&Failure::of(reason));
+                }
             }
         }
         match changed(&mut self.told.letters, self.letters.health()) {

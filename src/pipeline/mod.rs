@@ -10,6 +10,7 @@ mod settings;
 mod shards;
 mod share;
 mod skips;
+mod transactions;
 mod trial;
 mod turn;
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::watch;
 
+use super::transactions::Transactions;
 use super::{Picture, PipelineSettings, PipelineState};
 use crate::deadletter::{self, Writer};
 use crate::delivery::event::View;
+use crate::delivery::settings::Delivery;
 use crate::function::Function;
 use crate::http::AnswerPool;
 use crate::kafka::admin::TopicPlan;
@@ -25,6 +27,8 @@ pub(super) struct Prepared {
     pub(super) pool: Arc<AnswerPool>,
     pub(super) function: Option<Arc<Function>>,
     pub(super) outputs: Outputs,
+    /// Where all of it goes in transactions.
+    pub(super) transactions: Option<Transactions>,
     /// What was found out of the topics that are written to.
     pub(super) found: Found,
 }
@@ -46,6 +50,7 @@ pub(super) struct Found {
 /// Prepares until it works, and says what it waits for.
 pub(super) async fn prepare(
     settings: &PipelineSettings,
+    delivery: Delivery,
     telemetry: &PipelineTelemetry,
     picture: &watch::Sender<Picture>,
 ) -> Prepared {
@@ -56,7 +61,7 @@ pub(super) async fn prepare(
         .build();
     let mut told = String::new();
     loop {
-        let reason = match try_prepare(settings, telemetry).await {
+        let reason = match try_prepare(settings, delivery, telemetry).await {
             Ok(prepared) => return prepared,
             Err(reason) => reason,
         };
@@ -72,7 +77,11 @@ pub(super) async fn prepare(
     }
 }
 
-async fn try_prepare(settings: &PipelineSettings, telemetry: &PipelineTelemetry) -> Result<Prepared, String> {
+async fn try_prepare(
+    settings: &PipelineSettings,
+    delivery: Delivery,
+    telemetry: &PipelineTelemetry,
+) -> Result<Prepared, String> {
     let pool = AnswerPool::new(settings.task.in_flight_bytes);
     let function = settings
         .function
@@ -95,11 +104,21 @@ async fn try_prepare(settings: &PipelineSettings, telemetry: &PipelineTelemetry)
         sinks,
         letter_bytes: proof.max_message_bytes,
     };
-    let outputs = open_outputs(settings, &found, &pool)?;
+    let (outputs, transactions) = match delivery {
+        Delivery::AtLeastOnce => (open_outputs(settings, &found, &pool)?, None),
+        // The sinks' own ways stay closed: nothing may go around the transactions.
+        Delivery::ExactlyOnce => {
+            let (sinks, letters) = (Vec::new(), open_letters(settings, &found));
+            let bytes = found.letter_bytes;
+            let transactions = Transactions::open(settings, &found.sinks, letters.clone(), bytes).await?;
+            (Outputs { sinks, letters }, Some(transactions))
+        }
+    };
     Ok(Prepared {
         pool,
         function,
         outputs,
+        transactions,
         found,
     })
 }
@@ -165,9 +184,13 @@ pub(super) fn open_outputs(
         .iter()
         .map(|sink| sink::open(sink, pool))
         .collect::<Result<_, _>>()?;
+    let letters = open_letters(settings, found);
+    Ok(Outputs { sinks, letters })
+}
+
+fn open_letters(settings: &PipelineSettings, found: &Found) -> Arc<Writer> {
     let letter_bytes = found
         .letter_bytes
         .max(ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES / 1024);
-    let letters = Arc::new(Writer::new(Arc::new(settings.dead_letter.clone()), letter_bytes));
-    Ok(Outputs { sinks, letters })
+    Arc::new(Writer::new(Arc::new(settings.dead_letter.clone()), letter_bytes))
 }

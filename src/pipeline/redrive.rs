@@ -22,7 +22,7 @@ use crate::delivery::event::{Admission, Arrival, Assignment, Call, CommitEntry, 
 use crate::delivery::memo::Memo;
 use crate::delivery::rate::Rate;
 use crate::delivery::record::{Output, Record, TopicPartition};
-use crate::delivery::settings::{GuardSettings, OnExhausted, TaskSettings};
+use crate::delivery::settings::{Delivery, GuardSettings, OnExhausted, TaskSettings};
 use crate::delivery::time::Millis;
 use crate::telemetry::PipelineTelemetry;
 
@@ -164,7 +164,7 @@ async fn supervise(
     let settings = &redriver.settings;
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
     let (picture, mut seen) = watch::channel(Picture::default());
-    let preparing = prepare(settings, &telemetry, &picture);
+    let preparing = prepare(settings, Delivery::AtLeastOnce, &telemetry, &picture);
     tokio::pin!(preparing);
     let mut waiting = Vec::new();
     let prepared = loop {
@@ -185,12 +185,13 @@ async fn supervise(
     run.run(orders).await;
 }
 
-/// The pipeline's rules for letters: no guard, since whoever redrives watches how many fail; nothing is too old; and none stands in
+/// The pipeline's rules for letters: at least once, since marks stand in no transaction; no guard, since whoever redrives watches how many fail; nothing is too old; and none stands in
 /// the way of others.
 fn rules(settings: &PipelineSettings, rate: Option<Rate>) -> TaskSettings {
     let mut task = settings.task.clone();
     let own = task.limits.records_per_second;
     task.limits.records_per_second = own.into_iter().chain(rate).min();
+    task.delivery = Delivery::AtLeastOnce;
     task.guard = GuardSettings {
         failed: u32::MAX,
         refused: u32::MAX,
@@ -403,6 +404,7 @@ impl Run {
             Effect::WriteLetter(letter) => self.write_letter(letter),
             Effect::RecycleSinks => self.hands.recycle_sinks(),
             Effect::Commit(entries) => self.commit(&entries),
+            Effect::Transact(transaction) => debug_assert!(false, "at least once, and asks for {:?}", transaction.id),
             // Whoever sends letters has bounds of its own.
             Effect::Pause(_) | Effect::Resume(_) | Effect::Release(_) => {}
             Effect::Notice(notice) => self.heed(&notice),

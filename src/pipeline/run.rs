@@ -30,9 +30,11 @@ enum Ended {
     Closed,
     /// Its source can't go on.
     SourceEnded,
+    /// Whether a transaction was committed can't be known here: it is not drained, and commits nothing more.
+    Undecided,
 }
 
-/// Runs a pipeline until it is told to close; one whose source can't go on is started anew after a while.
+/// Runs a pipeline until it is told to close; one that can't go on is started anew after a while.
 pub(super) async fn supervise(
     pipeline: Redriver,
     mut commands: mpsc::UnboundedReceiver<Control>,
@@ -49,7 +51,7 @@ pub(super) async fn supervise(
     let mut restarts = Restarts::default();
     loop {
         let prepared = tokio::select! {
-            prepared = prepare(settings, &telemetry, &picture) => prepared,
+            prepared = prepare(settings, settings.task.delivery, &telemetry, &picture) => prepared,
             () = told.heed_until_close(&mut commands) => break,
         };
         telemetry.pipeline_joins();
@@ -57,7 +59,7 @@ pub(super) async fn supervise(
         let run = Run::start(&pipeline, told, &telemetry, &picture, &skips, prepared);
         match run.run(&mut commands, &mut told).await {
             Ended::Closed => break,
-            Ended::SourceEnded => {}
+            Ended::SourceEnded | Ended::Undecided => {}
         }
         let wait = restarts.after(began.elapsed());
         telemetry.pipeline_restarts(wait);
@@ -175,6 +177,9 @@ impl<'a> Run<'a> {
                     return if closing { Ended::Closed } else { Ended::SourceEnded };
                 },
                 () = sleep_until(wakeup) => self.handle(Event::Tick),
+            }
+            if self.hands.is_undecided() {
+                return if closing { Ended::Closed } else { Ended::Undecided };
             }
             arrived.drain(..).for_each(|event| self.take_in_source(event));
             self.task.advance(self.clock.moment());
@@ -306,6 +311,7 @@ impl<'a> Run<'a> {
             Effect::WriteLetter(letter) => self.hands.write_letter(&letter),
             Effect::RecycleSinks => self.hands.recycle_sinks(),
             Effect::Commit(entries) => self.source.commit(entries),
+            Effect::Transact(transaction) => self.hands.transact(transaction, self.source.voucher()),
             Effect::Pause(assignment) => self.source.pause(&[assignment]),
             Effect::Resume(assignment) => self.source.resume(&[assignment]),
             Effect::Release(assignment) => self.source.release(assignment),

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Ask, Refused, To};
-use crate::letters::{Filter, Letter};
+use crate::letters::{Filter, Letter, Passed};
 
 /// Fewer than so many letters say nothing about how many fail.
 const SAYS_SOMETHING: u64 = 10;
@@ -57,6 +57,9 @@ pub struct Job {
     pub ranges: BTreeMap<i32, (i64, i64)>,
     /// How many letters were wanted when it was asked for.
     pub expected: u64,
+    /// Records of the letters' keys that had gone through behind them by then.
+    #[serde(default)]
+    pub passed: Option<Passed>,
     /// How it stands.
     pub state: State,
     /// Why it stands so, where that is not plain.

@@ -19,7 +19,7 @@ use crate::http::AnswerPool;
 use crate::kafka::Health;
 
 pub use http::HttpSinkSettings;
-pub use kafka::KafkaSinkSettings;
+pub use kafka::{InTransaction, KafkaSinkSettings, topic_trouble};
 
 /// A place that results are stored in.
 ///
@@ -47,6 +47,16 @@ pub enum SinkSettings {
     Http(HttpSinkSettings),
     /// A line of JSON a result.
     Stdout,
+}
+
+impl SinkSettings {
+    /// The topic, where it is one.
+    pub fn kafka(&self) -> Option<&KafkaSinkSettings> {
+        match self {
+            SinkSettings::Kafka(settings) => Some(settings),
+            SinkSettings::Http(_) | SinkSettings::Stdout => None,
+        }
+    }
 }
 
 /// Opens a sink. This does not wait for it to answer.

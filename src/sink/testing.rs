@@ -37,6 +37,7 @@ pub(super) fn store(items: Vec<(Record, Vec<Output>)>) -> Store {
         record: Arc::new(record),
         outputs: Arc::new(outputs),
         from: 0,
+        without: Vec::new(),
     };
     Store {
         id: StoreId(0),

@@ -13,9 +13,10 @@ use fnbridge_delivery::event::{
 use fnbridge_delivery::memo::Memo;
 use fnbridge_delivery::record::{Output, Record, TopicPartition};
 use fnbridge_delivery::settings::{
-    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+    BatchSettings, Delivery, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
 };
 use fnbridge_delivery::time::{Millis, Moment, Now};
+use fnbridge_delivery::transaction::{Transaction, TransactionOutcome};
 
 /// The hour at which every script begins.
 pub const EPOCH_MS: i64 = 1_764_000_000_000;
@@ -23,6 +24,7 @@ pub const EPOCH_MS: i64 = 1_764_000_000_000;
 pub fn settings() -> TaskSettings {
     TaskSettings {
         ordering: Ordering::Partition,
+        delivery: Delivery::AtLeastOnce,
         batch: BatchSettings {
             max_records: 100,
             max_bytes: 1 << 20,
@@ -58,6 +60,7 @@ pub struct Script {
     pub stores: VecDeque<Store>,
     pub letters: VecDeque<Letter>,
     pub commits: VecDeque<Vec<CommitEntry>>,
+    pub transactions: VecDeque<Transaction>,
     pub notices: Vec<Notice>,
     pub abandoned: Vec<CallId>,
     pub released: Vec<Assignment>,
@@ -72,6 +75,7 @@ pub struct Script {
     pub sinks_answer: bool,
     pub letters_answer: bool,
     pub commits_answer: bool,
+    pub transactions_answer: bool,
     next_assignment: u64,
 }
 
@@ -85,6 +89,7 @@ impl Script {
             stores: VecDeque::new(),
             letters: VecDeque::new(),
             commits: VecDeque::new(),
+            transactions: VecDeque::new(),
             notices: Vec::new(),
             abandoned: Vec::new(),
             released: Vec::new(),
@@ -96,6 +101,7 @@ impl Script {
             sinks_answer: true,
             letters_answer: true,
             commits_answer: true,
+            transactions_answer: true,
             next_assignment: 0,
         }
     }
@@ -158,6 +164,7 @@ impl Script {
                 Effect::Store(store) => self.stores.push_back(store),
                 Effect::WriteLetter(letter) => self.letters.push_back(letter),
                 Effect::Commit(entries) => self.commits.push_back(entries),
+                Effect::Transact(transaction) => self.transactions.push_back(transaction),
                 Effect::Abandon(call) => {
                     self.calls.retain(|other| other.id != call);
                     self.abandoned.push(call);
@@ -193,6 +200,11 @@ impl Script {
         {
             self.answer_commit(entries, Ok(()));
         }
+        if self.transactions_answer
+            && let Some(transaction) = self.transactions.pop_front()
+        {
+            self.answer_transaction(transaction, TransactionOutcome::Committed);
+        }
     }
 
     pub fn answer_store(&mut self, store: Store, receipts: Vec<Receipt>) {
@@ -227,6 +239,25 @@ impl Script {
             .map(|entry| (entry.assignment, outcome.clone()))
             .collect();
         self.give(Event::Committed { outcomes });
+    }
+
+    pub fn answer_transaction(&mut self, transaction: Transaction, outcome: TransactionOutcome) {
+        if outcome == TransactionOutcome::Committed {
+            for store in &transaction.stores {
+                let results = store
+                    .items
+                    .iter()
+                    .flat_map(|item| item.results(store.sink).map(move |_| item));
+                self.stored[store.sink.0 as usize].extend(results.map(|item| item.record.offset));
+            }
+            self.lettered
+                .extend(transaction.letters.iter().map(|letter| letter.record.offset));
+            self.committed = transaction.entries.last().cloned();
+        }
+        self.give(Event::Transacted {
+            transaction: transaction.id,
+            outcome,
+        });
     }
 
     /// The next call, which there has to be.

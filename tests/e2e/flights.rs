@@ -103,11 +103,12 @@ fn flights() -> Vec<Value> {
     serde_json::from_str(&text).expect("an array of flights")
 }
 
-/// Starts the function of `functions/python`, and gives its URL.
+/// Starts the function of `functions/flights`, and gives its URL.
 fn start_function() -> String {
     let port = free_port();
     let mut python = Command::new("python3");
-    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/python/flights.py"));
+    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions");
+    python.args([functions.join("serve.py"), functions.join("flights/flights.py")]);
     python.env("PORT", port.to_string()).env("HOST", "127.0.0.1");
     python.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = children::start(python);

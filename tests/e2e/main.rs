@@ -6,6 +6,7 @@
 mod audit;
 mod crash;
 mod edge;
+mod exactly_once;
 mod fleet;
 mod flights;
 mod harness;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         outage::tests(),
         audit::tests(),
         crash::tests(),
+        exactly_once::tests(),
         fleet::tests(),
         letters::tests(),
         redrive::tests(),
@@ -63,5 +65,6 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::kafka::stop_shared();
     harness::secured::stop_shared();
+    exactly_once::stop_tapped();
     conclusion.exit_code()
 }

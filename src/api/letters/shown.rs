@@ -97,7 +97,7 @@ pub(in crate::api) async fn read(
     blocking(move || read_record(&cluster, &place, offset)).await
 }
 
-pub(super) async fn blocking<T: Send + 'static>(
+pub(in crate::api) async fn blocking<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, KafkaError> {
     let asked = tokio::task::spawn_blocking(ask).await;

@@ -11,7 +11,7 @@ use crate::api::wire::LetterQuery;
 use crate::control::access::{Caller, Role};
 use crate::control::redrives::Asked;
 use crate::delivery::record::TopicPartition;
-use crate::letters::{Filter, Letter, Tally, place_of};
+use crate::letters::{Filter, KeysOfLetters, Letter, Tally, place_of};
 use crate::pipeline::PipelineSettings;
 use crate::redrive::{Ask, Pipeline, Refused, To, Wanted, Way};
 
@@ -33,6 +33,8 @@ pub(super) struct Chosen {
     /// Where they lie: the first offset, and the one after the last, by partition.
     ranges: BTreeMap<i32, (i64, i64)>,
     tallies: Vec<Tally>,
+    /// The records that they were, with their keys.
+    pub(super) keys: KeysOfLetters,
     /// Ids that the index does not have.
     missing: u64,
     /// The topics that they came from, as far as they are known.
@@ -93,6 +95,7 @@ pub(super) async fn choose(app: &App, caller: &Caller, role: Role, which: Which)
             .map(|(place, (first, last))| (place.partition, (first, last + 1)))
             .collect(),
         tallies: index.tally(&filter).await?,
+        keys: index.keys(&filter).await?,
         missing: 0,
         source_topics: settings.dead_letter.sources.iter().cloned().collect(),
         settings,
@@ -154,6 +157,7 @@ async fn choose_ids(
         ),
         ranges,
         tallies: letters.iter().map(tally).collect(),
+        keys: KeysOfLetters::of(&letters),
         missing,
         source_topics: (letters.iter())
             .filter_map(|letter| letter.told.source.as_ref())
@@ -223,6 +227,7 @@ impl Chosen {
             cluster: self.settings.dead_letter.cluster.name.clone(),
             topic: self.settings.dead_letter.topic.clone(),
             expected: self.missing + self.tallies.iter().map(|tally| tally.count).sum::<u64>(),
+            passed: None,
             wanted: self.wanted,
             ranges: self.ranges,
             to: To::Pipeline,

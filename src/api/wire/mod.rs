@@ -23,6 +23,7 @@ pub use redrives::{
 
 pub use crate::control::access::Role;
 use crate::control::registry::{Difference, Verb};
+pub use crate::letters::Passed;
 pub use crate::telemetry::PipelineEvent;
 pub use crate::telemetry::status::{LastError, LimitUse, PartitionStatus, Phase, SinkStatus, TaskStatus, TaskSummary};
 

@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::LetterQuery;
 use crate::control::registry::Difference;
+use crate::letters::Passed;
 
 /// Where letters are to go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -79,6 +80,9 @@ pub struct RedrivePlan {
     /// To the source topic: the consumer groups beside the pipeline's own that would read them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_groups: Vec<String>,
+    /// Records of the letters' keys that went through behind them, where any letter would be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Passed>,
 }
 
 /// Letters that are not sent.
@@ -121,6 +125,9 @@ pub struct Redrive {
     pub updated: Option<String>,
     /// How many letters were found when it was asked for, or how many it may send at most.
     pub letters: u64,
+    /// Records of the letters' keys that had gone through behind them when it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Passed>,
     /// How many of them something became of.
     pub done: u64,
     /// Those whose results are stored.

@@ -1,5 +1,5 @@
-//! The sample function: a real HTTP server on loopback that cleans and enriches flights, as the functions in
-//! `functions/` do. It has one bug on purpose.
+//! The sample function: a real HTTP server on loopback that cleans and enriches flights, as the one in
+//! `functions/flights/` does. It has one bug on purpose.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn every_case_of_the_functions_gets_its_verdict() {
-        let cases: Vec<Value> = serde_json::from_str(include_str!("../../../functions/cases.json")).unwrap();
+        let cases: Vec<Value> = serde_json::from_str(include_str!("../../../functions/flights/cases.json")).unwrap();
         assert!(!cases.is_empty());
         for case in cases {
             let id = "flights/0/7";

@@ -4,7 +4,7 @@ use anstyle::AnsiColor;
 use jiff::Timestamp;
 
 use super::{ago, bytes, painted, short, span, table, text};
-use crate::api::wire::{LetterReason, Redrive, RedrivePlan, RedriveTo};
+use crate::api::wire::{LetterReason, Passed, Redrive, RedrivePlan, RedriveTo};
 
 /// Ids in a line.
 const IDS: usize = 20;
@@ -27,6 +27,7 @@ pub(in crate::cli) fn redrive_plan(plan: &RedrivePlan) -> String {
     for refused in &plan.refused {
         out += &format!("  {} not [{}]: {}\n", refused.letters, refused.code, refused.why);
     }
+    out += &passed(plan.passed.as_ref());
     if !plan.other_groups.is_empty() {
         out += &format!(
             "  these groups read the source topic, too: {}\n",
@@ -101,6 +102,7 @@ pub(in crate::cli) fn redrive(redrive: &Redrive) -> String {
     for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         out += &format!("  {count} {what}\n");
     }
+    out += &passed(redrive.passed.as_ref());
     if redrive.to == RedriveTo::Source {
         out += "  to the source topic: what its readers make of them is theirs to say\n";
     }
@@ -116,6 +118,25 @@ pub(in crate::cli) fn redrive(redrive: &Redrive) -> String {
         out += &format!("perhaps sent twice\n  {}{more}\n", shown.join(", "));
     }
     out
+}
+
+/// How many records what is sent comes behind, though it came first in the source.
+fn passed(passed: Option<&Passed>) -> String {
+    let Some(passed) = passed else { return String::new() };
+    if let Some(reason) = &passed.not_since {
+        return format!("  whether later records of the same keys are done with was not looked for: {reason}\n");
+    }
+    let looked = match passed.all {
+        true => String::new(),
+        false => format!(", as far as {} source records tell; there are more", passed.looked_at),
+    };
+    match passed.records {
+        0 => format!("  no later record of the same keys is done with{looked}\n"),
+        records => format!(
+            "  {records} later records of {} of the same keys are done with: what is sent comes behind them{looked}\n",
+            passed.keys
+        ),
+    }
 }
 
 fn not_sent(redrive: &Redrive) -> u64 {

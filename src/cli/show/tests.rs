@@ -262,7 +262,7 @@ fn redriven(state: &str) -> Redrive {
         "id": "20260302-030000-0af", "pipeline": "orders-enrich", "state": state, "said": "", "to": "pipeline", "by": "ann",
         "reason": "customers are back", "at": "2026-03-02T03:00:00Z", "letters": 400, "done": 230, "delivered": 200, "dropped": 5,
         "dead_lettered": 21, "to_source": 0, "refused": {"loop_guard": 4}, "bytes": 123_456, "letters_per_second": 57.4,
-        "seconds_left": 3.0, "repeated": 2, "repeated_ids": ["orders-enrich.dead-letter/3/7", "orders-enrich.dead-letter/3/8"],
+        "seconds_left": 3.0, "passed": {"keys": 2, "records": 9, "looked_at": 800, "all": true}, "repeated": 2, "repeated_ids": ["orders-enrich.dead-letter/3/7", "orders-enrich.dead-letter/3/8"],
         "failures": [{"id": "orders-enrich.dead-letter/0/3", "reason": "the function answered 422: no such customer"}],
         "refusals": [{"id": "orders-enrich.dead-letter/1/9", "reason": "it was redriven 3 times, and `dead_letter.max_redrives` is 3"}],
         "worker": "w1",
@@ -284,7 +284,7 @@ fn a_dry_run_says_what_would_be_sent_and_what_not() {
     let plan = answer(json!({
         "pipeline": "orders-enrich", "letters": 400, "sends": 390, "bytes": 123_456, "to_sink": 12, "refused": [
             {"code": "loop_guard", "why": "it was redriven 3 times", "letters": 10},
-        ], "other_groups": ["billing"],
+        ], "other_groups": ["billing"], "passed": {"keys": 3, "records": 41, "looked_at": 100_000, "all": false},
     }));
     assert_snapshot!(plain(&redrive_plan(&plan)));
 }

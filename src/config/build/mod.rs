@@ -2,6 +2,7 @@
 //! as what they are about is built.
 
 mod cluster;
+mod exactly_once;
 mod function;
 mod pipeline;
 mod places;

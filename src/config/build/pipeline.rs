@@ -5,17 +5,20 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::exactly_once::exactly_once;
 use super::function::function;
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
-use crate::config::document::{ContractDoc, FormatDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, StateDoc};
+use crate::config::document::{
+    ContractDoc, DeliveryDoc, FormatDoc, LimitsDoc, OnExhaustedDoc, OrderingDoc, PipelineDoc, StateDoc,
+};
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
 use crate::convert::{Format, Formats};
 use crate::deadletter::DeadLetterSettings;
 use crate::delivery::rate::Rate;
 use crate::delivery::settings::{
-    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+    BatchSettings, Delivery, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
 };
 use crate::delivery::time::Millis;
 use crate::function::FunctionSettings;
@@ -56,8 +59,11 @@ pub(crate) fn pipeline(
     if let Some(dead_letters) = &dead_letters {
         refuse_own_outputs(doc, &sinks, dead_letters, report);
     }
-    let formats = formats(doc);
     let cluster = source.as_ref().map(|source| &*source.cluster);
+    if doc.delivery == DeliveryDoc::ExactlyOnce {
+        exactly_once(doc, cluster, report);
+    }
+    let formats = formats(doc);
     let function = (doc.function.as_ref()).map(|stated| function(doc, stated, cluster, around, report));
     let drain_timeout = drain_timeout(doc, cluster, report);
     between(doc, report);
@@ -106,6 +112,10 @@ fn task(doc: &PipelineDoc, function: Option<&FunctionSettings>, drain_timeout: D
             OrderingDoc::Partition => Ordering::Partition,
             OrderingDoc::Key => Ordering::Key,
             OrderingDoc::None => Ordering::None,
+        },
+        delivery: match doc.delivery {
+            DeliveryDoc::AtLeastOnce => Delivery::AtLeastOnce,
+            DeliveryDoc::ExactlyOnce => Delivery::ExactlyOnce,
         },
         batch: BatchSettings {
             max_records: max_records(doc) as usize,

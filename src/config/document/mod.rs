@@ -6,8 +6,8 @@ mod text;
 mod worker;
 
 pub(super) use pipeline::{
-    ContractDoc, EventFormatDoc, FormatDoc, FunctionDoc, IsolationDoc, ItemFailuresDoc, LimitsDoc, OnExhaustedDoc,
-    OrderingDoc, PipelineDoc, ResponseDoc, SinkDoc, SourceDoc, StateDoc,
+    ContractDoc, DeliveryDoc, EventFormatDoc, FormatDoc, FunctionDoc, IsolationDoc, ItemFailuresDoc, LimitsDoc,
+    OnExhaustedDoc, OrderingDoc, PipelineDoc, ResponseDoc, SinkDoc, SourceDoc, StateDoc,
 };
 pub(super) use text::TextDoc;
 pub(super) use worker::{

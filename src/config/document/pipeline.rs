@@ -30,7 +30,6 @@ pub(crate) struct PipelineDoc {
     /// Which records must run one after another.
     pub(crate) ordering: OrderingDoc,
     /// What happens when a worker is cut off in mid-work.
-    #[schemars(extend("x-fnbridge-acts-on" = ["at_least_once"]))]
     pub(crate) delivery: DeliveryDoc,
     /// How much goes into one call.
     pub(crate) batch: BatchDoc,
@@ -193,7 +192,8 @@ pub(crate) enum OrderingDoc {
 pub(crate) enum DeliveryDoc {
     /// Nothing is lost; what was not committed is called and delivered again.
     AtLeastOnce,
-    /// Results stand in the sinks exactly once.
+    /// Results stand in the sinks exactly once, for readers with `isolation.level=read_committed`; calls may be repeated.
+    /// Every sink is a topic of the source's cluster.
     ExactlyOnce,
 }
 

@@ -63,10 +63,7 @@ fn values_out_of_bounds_say_the_bounds() {
 
 #[test]
 fn what_this_version_does_not_act_on_is_refused_by_name() {
-    let refused = [
-        ("filter: value.a > 0", "filter"),
-        ("delivery: exactly_once", "delivery"),
-    ];
+    let refused = [("filter: value.a > 0", "filter")];
     for (line, field) in refused {
         let problem = with(line);
         assert!(
@@ -87,6 +84,32 @@ fn what_this_version_does_not_act_on_is_refused_by_name() {
     assert!(
         auth.contains("function.auth: found a mapping, which") && !auth.contains("hunter2"),
         "{auth}"
+    );
+}
+
+#[test]
+fn exactly_once_takes_topics_of_the_sources_cluster_and_committed_records() {
+    let beside = |sinks: &str, source: &str| {
+        problems(&format!(
+            "name: a\ndelivery: exactly_once\nsource: {{topics: [t]{source}}}\nsinks: [{sinks}]\n"
+        ))
+    };
+    assert_eq!(
+        beside("kafka: {topic: out}, kafka: {topic: other, cluster: default}", ""),
+        [""; 0]
+    );
+    assert_eq!(
+        beside(
+            "http: {url: 'http://h/'}, stdout: {}, kafka: {topic: out, cluster: far}",
+            ", isolation: read_uncommitted"
+        ),
+        [
+            "2:11: delivery, source.isolation: exactly_once beside read_uncommitted; expected read_committed [conflict]",
+            "2:11: delivery, sinks[0].http: exactly_once beside an HTTP sink; expected a topic of the source's cluster [conflict]",
+            "2:11: delivery, sinks[1].stdout: exactly_once beside stdout; expected a topic of the source's cluster [conflict]",
+            "2:11: delivery, sinks[2].kafka.cluster: exactly_once beside a topic of cluster far; expected one of the source's \
+             cluster, default [conflict]",
+        ]
     );
 }
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::control::audit::{self, Audited};
 use crate::control::registry::Author;
+use crate::letters::Passed;
 use crate::redrive::{Edit, Job, Progress, State, To, Wanted, WrongState};
 use crate::store::{CommitError, Condition, MAX_VALUE_BYTES, Order, Revision, Store, StoreError, Transaction, Write};
 
@@ -29,6 +30,8 @@ pub struct Asked {
     pub ranges: BTreeMap<i32, (i64, i64)>,
     /// How many there are.
     pub expected: u64,
+    /// Records of their keys that went through behind them.
+    pub passed: Option<Passed>,
     /// Where to.
     pub to: To,
     /// Letters of which nobody knows whether they were redriven go, too.
@@ -118,6 +121,7 @@ impl Board {
             edit: asked.edit,
             ranges: asked.ranges,
             expected: asked.expected,
+            passed: asked.passed,
             state: State::Running,
             said: String::new(),
         };

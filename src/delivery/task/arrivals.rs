@@ -168,6 +168,7 @@ impl Partition {
                 arrived: now,
                 attempts: 0,
                 weight_bytes: 0,
+                becomes: None,
             });
             return 0;
         }
@@ -200,6 +201,7 @@ impl Partition {
             arrived: now,
             attempts,
             weight_bytes,
+            becomes: None,
         });
         self.held_bytes += weight_bytes;
         match lane {

@@ -34,7 +34,7 @@ impl Task {
             .min();
     }
 
-    fn find_commit_due(&mut self) {
+    pub(super) fn find_commit_due(&mut self) {
         let wanting = self.partitions.values().filter(|p| p.wants_commit());
         self.commit_due = wanting.map(Partition::commit_due).min();
     }
@@ -93,7 +93,7 @@ impl Partition {
         self.drain.is_some() && !self.on_wire()
     }
 
-    fn build_commit(&mut self, settings: &crate::settings::TaskSettings, now: Moment) -> CommitEntry {
+    pub(super) fn build_commit(&mut self, settings: &crate::settings::TaskSettings, now: Moment) -> CommitEntry {
         let entry = self.commit_entry(self.assignment, settings);
         debug_assert!(
             invariants::nothing_is_lost(self),

@@ -21,7 +21,7 @@ const MAX_ITEMS: usize = 1000;
 const MAX_REQUESTS: usize = 64;
 
 /// A lane, or a record that is one, that may have results to send.
-type Sender = (Assignment, LaneRef);
+pub(super) type Sender = (Assignment, LaneRef);
 
 /// What is on its way to the sinks.
 #[derive(Debug)]
@@ -82,7 +82,20 @@ impl Sinks {
         }
     }
 
-    pub(super) fn look_at(&mut self, sender: Sender) {
+    /// Those that are away and not to be asked yet.
+    pub(super) fn away(&self, now: Moment) -> u64 {
+        let away = |sink: &SinkState| sink.away.as_ref().is_some_and(|away| away.until > now);
+        let bits = self.sinks.iter().enumerate().filter(|(_, sink)| away(sink));
+        bits.fold(0, |bits, (at, _)| bits | 1 << at)
+    }
+
+    /// When the first of these is to be asked.
+    pub(super) fn away_until(&self, now: Moment) -> Option<Moment> {
+        let until = self.sinks.iter().filter_map(|sink| Some(sink.away.as_ref()?.until));
+        until.filter(|until| *until > now).min()
+    }
+
+    fn look_at(&mut self, sender: Sender) {
         if self.looked_at.replace(sender) == Some(sender) {
             return;
         }
@@ -100,6 +113,15 @@ impl Sinks {
 }
 
 impl Task {
+    /// A lane may have results to send.
+    pub(super) fn look_at(&mut self, sender: Sender) {
+        if self.is_exactly_once() {
+            self.transactions.look_at(sender);
+        } else {
+            self.sinks.look_at(sender);
+        }
+    }
+
     /// A record's results start on their way; without any, it is done.
     pub(super) fn deliver(&mut self, assignment: Assignment, seq: Seq, outputs: Vec<Output>) {
         let all = self.sinks.all();
@@ -124,6 +146,7 @@ impl Task {
             stored: all & !wanted,
             sent: 0,
             from: BTreeMap::new(),
+            without: BTreeSet::new(),
             letters: 0,
             refused: false,
             weight_bytes,
@@ -131,7 +154,8 @@ impl Task {
         let lane = entry.lane;
         partition.held_bytes += weight_bytes;
         self.held_bytes += weight_bytes;
-        self.sinks.look_at((assignment, lane));
+        self.finished(weight_bytes);
+        self.look_at((assignment, lane));
     }
 
     pub(super) fn send_results(&mut self, now: Moment) {
@@ -212,7 +236,7 @@ impl Task {
             };
             partition.items_on_wire -= 1;
             if let Some(lane) = partition.back_from(seq, sink) {
-                self.sinks.look_at((assignment, lane));
+                self.look_at((assignment, lane));
             }
         }
     }
@@ -278,6 +302,7 @@ impl Partition {
             record: entry.record.clone()?,
             outputs: delivering.outputs.clone(),
             from,
+            without: Vec::new(),
         })
     }
 

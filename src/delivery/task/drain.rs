@@ -44,6 +44,7 @@ impl Task {
         self.unschedule(assignment);
         self.sinks.forget(assignment);
         self.letters.forget(assignment);
+        self.transactions.forget(assignment);
         if let Some(partition) = self.partitions.remove(&assignment) {
             debug_assert!(
                 invariants::bytes_are_counted(&partition),
@@ -128,16 +129,22 @@ impl Task {
         self.touched.push(assignment);
         let unacked = partition.items_on_wire + partition.letters_on_wire > 0;
         self.abandon_calls(assignment);
-        if unacked {
+        // What a transaction holds can't be taken back: sent anew, it might stand twice. Its end is waited for.
+        if unacked && !self.is_exactly_once() {
             self.effects.push_back(Effect::RecycleSinks);
             self.send_anew();
             self.send_letters_anew();
         }
         self.sinks.forget(assignment);
         self.letters.forget(assignment);
+        self.transactions.forget(assignment);
     }
 
     fn release(&mut self, assignment: Assignment, now: Moment) {
+        if self.has_finished(assignment) {
+            return;
+        }
+        let held = self.is_held(now);
         let Some(partition) = self.partitions.get_mut(&assignment) else {
             return;
         };
@@ -153,7 +160,7 @@ impl Task {
             .into_iter()
             .chain(partition.wants_commit().then(|| partition.commit_due()))
             .min();
-        let given_up = drain.cut_off && drain.commit_failed;
+        let given_up = drain.cut_off && (drain.commit_failed || held);
         if partition.wants_commit() && !given_up {
             return;
         }

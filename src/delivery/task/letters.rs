@@ -17,6 +17,8 @@ pub(super) struct Letters {
     letters: BTreeMap<LetterId, OnWay>,
     /// Those that are not on the wire.
     waiting: BTreeSet<LetterId>,
+    /// Those of results that a transaction's sink refused: they go with the other results of their record.
+    of_results: BTreeMap<(Assignment, Seq), Vec<LetterId>>,
     next_letter: u64,
     away: Option<Away>,
 }
@@ -50,6 +52,7 @@ impl Letters {
     pub(super) fn forget(&mut self, assignment: Assignment) {
         self.letters.retain(|_, letter| letter.assignment != assignment);
         self.waiting.retain(|id| self.letters.contains_key(id));
+        self.of_results.retain(|(other, _), _| *other != assignment);
         if self.letters.is_empty() {
             self.away = None;
         }
@@ -132,9 +135,28 @@ impl Task {
                 facts,
             },
         );
+        if self.is_exactly_once() {
+            return self.keep_letter(id, assignment, seq);
+        }
         self.letters.waiting.insert(id);
         if !self.letters.blocked() {
             self.send_letter(id);
+        }
+    }
+
+    /// It waits for the next transaction.
+    fn keep_letter(&mut self, id: LetterId, assignment: Assignment, seq: Seq) {
+        match self.delivering(assignment, seq) {
+            Some(_) => self.letters.of_results.entry((assignment, seq)).or_default().push(id),
+            None => drop(self.letters.waiting.insert(id)),
+        }
+    }
+
+    /// The transaction that it was in was undone.
+    pub(super) fn give_letter_back(&mut self, id: LetterId) {
+        if let Some(letter) = self.letters.letters.get(&id) {
+            let (assignment, seq) = (letter.assignment, letter.seq);
+            self.keep_letter(id, assignment, seq);
         }
     }
 
@@ -167,32 +189,33 @@ impl Task {
             Receipt::Stored => {
                 self.letters.letters.remove(&id);
                 self.letters.waiting.remove(&id);
-                if self.letters.away.take().is_some() {
-                    self.notice(Notice::LettersBack);
-                }
+                self.letters_back();
                 self.letter_stored(assignment, seq, stage);
             }
             Receipt::TryAgain(failure)
             | Receipt::Away(failure)
             | Receipt::AwayFor(failure, _)
             | Receipt::Blocked(failure)
-            | Receipt::Refused { failure, .. } => {
-                let tries = self.letters.away.as_ref().map_or(0, |away| away.tries) + 1;
-                let until = now.at + retry::probe_wait(&self.settings.retry, tries, dice);
-                if self.letters.away.replace(Away { until, tries }).is_none() {
-                    self.notice(Notice::LettersBlocked { failure });
-                }
-            }
+            | Receipt::Refused { failure, .. } => self.letters_away(failure, now.at, dice),
+        }
+    }
+
+    pub(super) fn letters_away(&mut self, failure: Failure, now: Moment, dice: &mut dyn Dice) {
+        let tries = self.letters.away.as_ref().map_or(0, |away| away.tries) + 1;
+        let until = now + retry::probe_wait(&self.settings.retry, tries, dice);
+        if self.letters.away.replace(Away { until, tries }).is_none() {
+            self.notice(Notice::LettersBlocked { failure });
+        }
+    }
+
+    pub(super) fn letters_back(&mut self) {
+        if self.letters.away.take().is_some() {
+            self.notice(Notice::LettersBack);
         }
     }
 
     fn letter_stored(&mut self, assignment: Assignment, seq: Seq, stage: Stage) {
-        let disposition = match stage {
-            Stage::Operator => Disposition::Skipped,
-            Stage::Convert | Stage::Filter | Stage::Transform | Stage::Function | Stage::Sink => {
-                Disposition::DeadLettered
-            }
-        };
+        let disposition = disposition_of(stage);
         match self.delivering(assignment, seq) {
             Some(delivering) => {
                 delivering.letters -= 1;
@@ -232,6 +255,59 @@ impl Task {
             self.letters.letters.insert(id, letter);
             self.letters.waiting.insert(id);
         }
+    }
+}
+
+/// What a record becomes whose letter stands.
+fn disposition_of(stage: Stage) -> Disposition {
+    match stage {
+        Stage::Operator => Disposition::Skipped,
+        Stage::Convert | Stage::Filter | Stage::Transform | Stage::Function | Stage::Sink => Disposition::DeadLettered,
+    }
+}
+
+/// Letters that go with transactions.
+impl Letters {
+    /// When a transaction is due for letters that wait, if one would be due at `due` for anything else.
+    pub(super) fn due(&self, due: Moment) -> Option<Moment> {
+        let wait = !self.waiting.is_empty();
+        wait.then(|| self.away.as_ref().map_or(due, |away| away.until))
+    }
+
+    pub(super) fn is_away(&self, now: Moment) -> bool {
+        self.away.as_ref().is_some_and(|away| away.until > now)
+    }
+
+    pub(super) fn away_until(&self) -> Option<Moment> {
+        self.away.as_ref().map(|away| away.until)
+    }
+
+    pub(super) fn has_waiting(&self, assignment: Assignment) -> bool {
+        let of = |id: &LetterId| self.letters.get(id).map(|letter| letter.assignment);
+        self.away.is_none() && self.waiting.iter().any(|id| of(id) == Some(assignment))
+    }
+
+    /// The next letter of a record that was given up, and what the record becomes with it.
+    pub(super) fn take_waiting(&mut self) -> Option<(LetterId, Assignment, Seq, Disposition)> {
+        let id = self.waiting.pop_first()?;
+        let letter = self.letters.get(&id)?;
+        let disposition = disposition_of(letter.facts.stage);
+        Some((id, letter.assignment, letter.seq, disposition))
+    }
+
+    /// The letters of a record's refused results.
+    pub(super) fn take_of_result(&mut self, of: (Assignment, Seq)) -> Vec<LetterId> {
+        self.of_results.remove(&of).unwrap_or_default()
+    }
+
+    pub(super) fn letter(&self, id: LetterId) -> Option<Letter> {
+        let letter = self.letters.get(&id)?;
+        let (record, facts) = (letter.record.clone(), letter.facts.clone());
+        Some(Letter { id, record, facts })
+    }
+
+    pub(super) fn remove(&mut self, id: LetterId) {
+        self.letters.remove(&id);
     }
 }
 

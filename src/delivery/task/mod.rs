@@ -15,6 +15,8 @@ mod failures;
 mod letters;
 mod receipts;
 mod skips;
+mod transact;
+mod transacted;
 mod verdicts;
 mod view;
 
@@ -37,6 +39,7 @@ use crate::work::WorkId;
 
 use deliver::Sinks;
 use letters::Letters;
+use transact::Transactions;
 
 /// One worker's share of one pipeline.
 #[derive(Debug)]
@@ -56,6 +59,7 @@ pub struct Task {
     schedule: Schedule,
     sinks: Sinks,
     letters: Letters,
+    transactions: Transactions,
     commit_in_flight: bool,
     held_bytes: usize,
     share: Share,
@@ -137,6 +141,7 @@ impl Task {
             schedule: Schedule::default(),
             sinks: Sinks::new(settings.sinks, settings.guard.refused),
             letters: Letters::default(),
+            transactions: Transactions::default(),
             commit_in_flight: false,
             held_bytes: 0,
             share: Share::whole(settings.in_flight_bytes),
@@ -174,6 +179,7 @@ impl Task {
             Event::Stored { store, receipts } => self.stored(store, receipts, now, dice),
             Event::LetterWritten { letter, receipt } => self.letter_written(letter, receipt, now, dice),
             Event::Committed { outcomes } => self.committed(outcomes, now.at),
+            Event::Transacted { transaction, outcome } => self.transacted(transaction, outcome, now, dice),
             Event::Skip {
                 source,
                 from,
@@ -193,14 +199,22 @@ impl Task {
         loop {
             self.cut_off_drains(now);
             self.call_what_can_be_called(now);
-            self.resend_letters(now);
-            self.send_results(now);
+            if self.is_exactly_once() {
+                self.transact(now);
+            } else {
+                self.resend_letters(now);
+                self.send_results(now);
+            }
             // A partition that is let go may leave room for others.
             if !self.release_drained(now) {
                 break;
             }
         }
-        self.commit(now);
+        if self.is_exactly_once() {
+            self.transact(now);
+        } else {
+            self.commit(now);
+        }
         self.report_settled();
         debug_assert!(
             self.is_within_bounds(),
@@ -239,13 +253,18 @@ impl Task {
             self.schedule.waiting.first().map(|(at, _, _)| *at),
             self.schedule.lingering.first().map(|(at, _)| *at),
             self.breaker.next_probe().filter(|_| self.wants_to_call()),
-            self.sinks.next_wakeup(),
-            self.letters.next_wakeup(),
             self.throttle.until,
         ];
-        let commit = self.commit_due.filter(|_| !self.commit_in_flight);
+        let outward = match self.is_exactly_once() {
+            true => [self.transaction_due(), None, None],
+            false => [
+                self.sinks.next_wakeup(),
+                self.letters.next_wakeup(),
+                self.commit_due.filter(|_| !self.commit_in_flight),
+            ],
+        };
         let deadline = self.next_deadline();
-        schedule.into_iter().chain([commit, deadline]).flatten().min()
+        schedule.into_iter().chain(outward).chain([deadline]).flatten().min()
     }
 
     /// Nothing is assigned, nothing is on the wire.
@@ -284,7 +303,7 @@ impl Task {
         if let Some(lane @ LaneRef::Shared(slot)) = lane
             && partition.lanes.get(slot).is_some_and(|lane| !lane.order.is_empty())
         {
-            self.sinks.look_at((assignment, lane));
+            self.look_at((assignment, lane));
         }
         self.count_settled(assignment, disposition, 1);
         self.touch(assignment);

@@ -10,7 +10,7 @@ use crate::retry::{self, MAX_ASKED_WAIT};
 use crate::time::{Dice, Millis, Moment, Now};
 
 /// Why a sink did not take results.
-struct Trouble {
+pub(super) struct Trouble {
     failure: Failure,
     /// It is registered wrongly.
     blocked: bool,
@@ -27,6 +27,14 @@ impl Trouble {
             blocked,
             tell,
             asked_wait: None,
+        }
+    }
+
+    /// Of two troubles of a sink, the later one, unless only the first is worth a word.
+    pub(super) fn worse(first: Option<Trouble>, second: Option<Trouble>) -> Option<Trouble> {
+        match (first, second) {
+            (first @ Some(_), Some(second)) if !second.tell => first,
+            (first, second) => second.or(first),
         }
     }
 }
@@ -54,35 +62,13 @@ impl Task {
                     taken = true;
                     self.item_stored(assignment, seq, sink);
                 }
-                Receipt::Refused { index, failure } if !self.sinks.guard.tripped() => {
-                    self.sinks.guard.count();
-                    self.result_refused(assignment, seq, sink, index, failure, now);
+                receipt => {
+                    let new = self.not_stored(assignment, seq, sink, receipt, now);
+                    trouble = Trouble::worse(trouble, new);
                 }
-                Receipt::Refused { index, failure } => {
-                    if let Some(delivering) = self.delivering(assignment, seq) {
-                        delivering.from.insert(sink.0, index);
-                    }
-                    let record = self
-                        .partitions
-                        .get(&assignment)
-                        .map(|p| p.record_id(seq))
-                        .unwrap_or_default();
-                    self.tell_guard(GuardKind::SinkRefused, record, failure.clone());
-                    trouble = Some(Trouble::new(failure, true, true));
-                }
-                Receipt::TryAgain(failure) => trouble = trouble.or(Some(Trouble::new(failure, false, false))),
-                Receipt::Away(failure) => trouble = Some(Trouble::new(failure, false, true)),
-                Receipt::AwayFor(failure, wait) => {
-                    let asked_wait = Some(wait.min(MAX_ASKED_WAIT));
-                    trouble = Some(Trouble {
-                        asked_wait,
-                        ..Trouble::new(failure, false, true)
-                    });
-                }
-                Receipt::Blocked(failure) => trouble = Some(Trouble::new(failure, true, true)),
             }
             if let Some(lane) = lane {
-                self.sinks.look_at((assignment, lane));
+                self.look_at((assignment, lane));
             }
         }
         match trouble {
@@ -92,7 +78,45 @@ impl Task {
         }
     }
 
-    fn sink_away(&mut self, sink: SinkId, trouble: Trouble, now: Moment, dice: &mut dyn Dice) {
+    /// A result that is refused becomes a dead letter, unless too many did; anything else is the sink's trouble.
+    pub(super) fn not_stored(
+        &mut self,
+        assignment: Assignment,
+        seq: Seq,
+        sink: SinkId,
+        receipt: Receipt,
+        now: Now,
+    ) -> Option<Trouble> {
+        match receipt {
+            Receipt::Stored => None,
+            Receipt::Refused { index, failure } if !self.sinks.guard.tripped() => {
+                self.sinks.guard.count();
+                self.result_refused(assignment, seq, sink, index, failure, now);
+                None
+            }
+            Receipt::Refused { index, failure } => {
+                // Those before it are stored, but for what a transaction took back.
+                if !self.is_exactly_once()
+                    && let Some(delivering) = self.delivering(assignment, seq)
+                {
+                    delivering.from.insert(sink.0, index);
+                }
+                let partition = self.partitions.get(&assignment);
+                let record = partition.map(|p| p.record_id(seq)).unwrap_or_default();
+                self.tell_guard(GuardKind::SinkRefused, record, failure.clone());
+                Some(Trouble::new(failure, true, true))
+            }
+            Receipt::TryAgain(failure) => Some(Trouble::new(failure, false, false)),
+            Receipt::Away(failure) => Some(Trouble::new(failure, false, true)),
+            Receipt::AwayFor(failure, wait) => Some(Trouble {
+                asked_wait: Some(wait.min(MAX_ASKED_WAIT)),
+                ..Trouble::new(failure, false, true)
+            }),
+            Receipt::Blocked(failure) => Some(Trouble::new(failure, true, true)),
+        }
+    }
+
+    pub(super) fn sink_away(&mut self, sink: SinkId, trouble: Trouble, now: Moment, dice: &mut dyn Dice) {
         let Trouble {
             failure,
             blocked,
@@ -112,7 +136,7 @@ impl Task {
         }
     }
 
-    fn sink_back(&mut self, sink: SinkId) {
+    pub(super) fn sink_back(&mut self, sink: SinkId) {
         let told = self.sinks.sinks[sink.0 as usize]
             .away
             .take()
@@ -140,18 +164,24 @@ impl Task {
         failure: Failure,
         now: Now,
     ) {
+        let exactly_once = self.is_exactly_once();
         let Some(delivering) = self.delivering(assignment, seq) else {
             return;
         };
         delivering.refused = true;
         delivering.letters += 1;
-        delivering.from.insert(sink.0, index + 1);
         let result = delivering.outputs.get(index).cloned();
-        let more = delivering
-            .outputs
-            .iter()
-            .skip(index + 1)
-            .any(|output| output.sink.is_none_or(|other| other == sink));
+        // Those before it are stored, but for what a transaction took back.
+        let from = if exactly_once {
+            delivering.without.insert((sink.0, index));
+            0
+        } else {
+            delivering.from.insert(sink.0, index + 1);
+            index + 1
+        };
+        let more = (delivering.outputs.iter().enumerate().skip(from))
+            .filter(|(_, output)| output.sink.is_none_or(|other| other == sink))
+            .any(|(at, _)| !delivering.without.contains(&(sink.0, at)));
         if !more {
             delivering.stored |= 1 << sink.0;
         }

@@ -88,6 +88,14 @@ impl Drop for Place {
     }
 }
 
+impl Deliveries {
+    /// Waits for all of them, on a thread that may.
+    pub(super) fn wait(self) -> Vec<Result<(), SendError>> {
+        let Deliveries(receiver, records) = self;
+        (receiver.blocking_recv()).unwrap_or_else(|_| vec![Err(SendError::Purged); records])
+    }
+}
+
 impl Future for Deliveries {
     type Output = Vec<Result<(), SendError>>;
 

@@ -3,6 +3,8 @@
 mod deliveries;
 mod health;
 mod reports;
+mod transact;
+mod transactor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,6 +25,7 @@ use crate::delivery::record::Header;
 
 pub use self::deliveries::Deliveries;
 pub use self::health::Health;
+pub use self::transactor::{Cause, Ended, Load, Transactor};
 
 /// How a producer works.
 #[derive(Clone, Debug)]
@@ -37,6 +40,19 @@ pub struct ProducerSettings {
     pub linger: Duration,
     /// Bytes of a record and of a batch of records, at most: the topic's `max.message.bytes`.
     pub max_message_bytes: usize,
+    /// Records are sent in transactions only.
+    pub transactions: Option<TransactionSettings>,
+}
+
+/// How a producer's transactions work.
+#[derive(Clone, Debug)]
+pub struct TransactionSettings {
+    /// The `transactional.id`: whoever opens a producer by it ends what is left of the one before.
+    pub id: String,
+    /// How long a transaction may last, before the cluster aborts it.
+    pub timeout: Duration,
+    /// Bytes of a batch of records, at most: the smallest `max.message.bytes` of the topics. A larger record travels alone.
+    pub batch_bytes: usize,
 }
 
 impl ProducerSettings {
@@ -52,6 +68,7 @@ impl ProducerSettings {
             window_bytes: 64 << 20,
             linger: Duration::from_millis(5),
             max_message_bytes: Self::DEFAULT_MAX_MESSAGE_BYTES,
+            transactions: None,
         }
     }
 }
@@ -164,7 +181,7 @@ impl Producer {
         if let Some(count) = self.partitions.get(topic) {
             return Ok(count);
         }
-        let count = super::admin::partition_count(self.client().inner.client(), topic)?;
+        let count = self.client().partition_count(topic)?;
         self.partitions.insert(topic.to_owned(), count);
         Ok(count)
     }
@@ -249,6 +266,15 @@ impl Client {
         }
     }
 
+    fn native_ptr(&self) -> *mut rdkafka_sys::rd_kafka_t {
+        self.inner.client().native_ptr()
+    }
+
+    /// This blocks, for at most 5 s.
+    fn partition_count(&self, topic: &str) -> Result<i32, KafkaError> {
+        super::admin::partition_count(self.inner.client(), topic)
+    }
+
     /// Ends the thread; what was not acked is purged with the client.
     fn retire(&self) {
         self.purge();
@@ -262,25 +288,32 @@ impl Client {
 
     /// True: the window is full, and the record was not taken.
     fn send(&self, out: Outgoing<'_>, place: Place) -> bool {
+        match self.offer(out, Box::new(place)) {
+            Ok(()) => false,
+            Err((error, place)) => {
+                let full = error == SendError::Full;
+                place.report(Err(error));
+                full
+            }
+        }
+    }
+
+    /// The record is taken, or its place comes back.
+    fn offer(&self, out: Outgoing<'_>, place: Box<Place>) -> Result<(), (SendError, Box<Place>)> {
         self.topic.get_or_init(|| out.topic.to_owned());
-        let mut record = BaseRecord::<[u8], [u8], Box<Place>>::with_opaque_to(out.topic, Box::new(place));
+        let mut record = BaseRecord::<[u8], [u8], Box<Place>>::with_opaque_to(out.topic, place);
         record.partition = out.partition;
         record.key = out.key;
         record.payload = out.value;
         record.timestamp = (out.timestamp_ms >= 0).then_some(out.timestamp_ms);
         record.headers = headers(&out);
-        match self.inner.send(record) {
-            Ok(()) => false,
-            Err((error, record)) => {
-                let error = match error.rdkafka_error_code() {
-                    Some(code) => self.inner.context().send_error(code, out.topic),
-                    None => SendError::Refused(format!("topic `{}` can't take the record: {error}", out.topic)),
-                };
-                let full = error == SendError::Full;
-                record.delivery_opaque.report(Err(error));
-                full
-            }
-        }
+        self.inner.send(record).map_err(|(error, record)| {
+            let error = match error.rdkafka_error_code() {
+                Some(code) => self.inner.context().send_error(code, out.topic),
+                None => SendError::Refused(format!("topic `{}` can't take the record: {error}", out.topic)),
+            };
+            (error, record.delivery_opaque)
+        })
     }
 }
 
@@ -295,16 +328,26 @@ fn config(settings: &ProducerSettings) -> rdkafka::ClientConfig {
     let mut config = settings.cluster.config(&defaults);
     let window_kib = (settings.window_bytes / 1024).clamp(1024, 2_097_151);
     let message_bytes = settings.max_message_bytes.clamp(1000, 1_000_000_000);
+    let mut batch_bytes = message_bytes.min(1_000_000);
+    match &settings.transactions {
+        None => drop(config.set("message.timeout.ms", "0")),
+        // A record can't outlast its transaction: the library takes the one's time for the other's.
+        Some(transactions) => {
+            batch_bytes = batch_bytes.min(transactions.batch_bytes.max(1));
+            config.set("transactional.id", &transactions.id);
+            config.set("transaction.timeout.ms", transactions.timeout.as_millis().to_string());
+            config.remove("message.timeout.ms");
+        }
+    }
     let ours = [
         ("client.id", settings.client_id.clone()),
         ("enable.idempotence", "true".to_owned()),
         ("acks", "all".to_owned()),
-        ("message.timeout.ms", "0".to_owned()),
         ("partitioner", "murmur2_random".to_owned()),
         ("queue.buffering.max.messages", "0".to_owned()),
         ("queue.buffering.max.kbytes", window_kib.to_string()),
         ("message.max.bytes", message_bytes.to_string()),
-        ("batch.size", message_bytes.min(1_000_000).to_string()),
+        ("batch.size", batch_bytes.to_string()),
     ];
     for (name, value) in ours {
         config.set(name, value);
@@ -391,6 +434,8 @@ impl ProducerContext for Context {
 fn send_error(code: Code, topic: &str) -> SendError {
     let text = format!("topic `{topic}`: {}", said(code));
     match Kind::of(code) {
+        // The transaction that it would be part of can only be aborted.
+        _ if code == Code::State => SendError::Purged,
         Kind::TooLarge => SendError::TooLarge(text),
         Kind::Refused => SendError::Refused(text),
         // Who may write a topic may write it idempotently, since Kafka 3.0.
@@ -398,7 +443,7 @@ fn send_error(code: Code, topic: &str) -> SendError {
             let (write, idempotent) = (Right::WriteTopic(topic.to_owned()), Right::IdempotentWrite);
             SendError::Denied(format!("{text}; grant {write}, and before Kafka 3.0 {idempotent}"))
         }
-        Kind::Denied(Resource::Topic | Resource::Group) => {
+        Kind::Denied(Resource::Topic | Resource::Group | Resource::Transactions) => {
             SendError::Denied(format!("{text}; grant {}", Right::WriteTopic(topic.to_owned())))
         }
         Kind::Unauthenticated => SendError::Denied(format!("{text}: user or password are not accepted")),

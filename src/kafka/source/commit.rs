@@ -88,7 +88,8 @@ impl Commits {
     }
 }
 
-fn list(entries: &[CommitEntry]) -> Result<TopicPartitionList, ClientError> {
+/// Offsets, each with its memo.
+pub(in crate::kafka) fn list(entries: &[CommitEntry]) -> Result<TopicPartitionList, ClientError> {
     let mut list = TopicPartitionList::with_capacity(entries.len());
     for entry in entries {
         let (topic, partition) = (&entry.source.topic, entry.source.partition);

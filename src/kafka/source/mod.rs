@@ -4,7 +4,7 @@
 //! [`Source`] is told, [`SourceEvents`] says. Records of an assignment only come between its [`SourceEvent::Assigned`] and
 //! its [`SourceEvent::Revoked`] or [`SourceEvent::Lost`].
 
-mod commit;
+pub(in crate::kafka) mod commit;
 mod desk;
 mod events;
 mod inbox;
@@ -14,7 +14,8 @@ mod routes;
 mod scout;
 mod trouble;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -26,12 +27,19 @@ use self::native::Queue;
 use self::poll::{Command, Poller};
 use crate::delivery::event::{Assignment, CommitEntry};
 use crate::kafka::error::{KafkaError, Kind};
+use crate::kafka::native::Membership;
 
 pub use self::events::{Isolation, SourceEvent, SourceSettings, Start, Started, Topics, Trouble, TroubleKind};
 pub use self::inbox::SourceEvents;
 
 /// A consumer, told what to do. Dropping it leaves the group at once, without a drain; [`close`](Source::close) drains.
 pub struct Source {
+    line: Arc<Line>,
+}
+
+/// Vouches for partitions: whoever commits for them outside of the source has to ask first.
+#[derive(Clone)]
+pub struct Voucher {
     line: Arc<Line>,
 }
 
@@ -80,6 +88,13 @@ impl Source {
         self.line.tell(Command::Release(assignment));
     }
 
+    /// Who vouches for what is held.
+    pub fn voucher(&self) -> Voucher {
+        Voucher {
+            line: Arc::clone(&self.line),
+        }
+    }
+
     /// Leaves the group: what is held is revoked, and once all of it is released, the events end.
     pub fn close(&self) {
         self.line.tell(Command::Close);
@@ -89,6 +104,22 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.line.tell(Command::Abandon);
+    }
+}
+
+impl Voucher {
+    /// The membership under which offsets of these assignments can be committed, if all of them are held. The poll thread
+    /// says so, which is the only one that lets a partition go: while it holds one, this member joins no generation in
+    /// which another may have it. This blocks: not for the async runtime's own threads.
+    ///
+    /// # Errors
+    /// Why it can't be said, as a sentence.
+    pub fn vouch(&self, assignments: Vec<Assignment>) -> Result<Membership, String> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.line.tell(Command::Vouch(assignments, answer));
+        let no_answer = |_| Err("the group's member has ended, or does not answer".to_owned());
+        answered.recv_timeout(PATIENCE).unwrap_or_else(no_answer)
     }
 }
 

@@ -4,6 +4,7 @@ mod flow;
 mod membership;
 mod topics;
 
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use super::trouble::{Troubles, of_error, of_event};
 use super::{Client, Line, Quiet};
 use crate::delivery::event::{Assignment, CommitEntry};
 use crate::kafka::error::{KafkaError, Kind, without_times};
+use crate::kafka::native::Membership;
 
 /// How long a poll waits for records. Commands wake it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -48,6 +50,7 @@ pub(super) enum Command {
     Pause(Vec<Assignment>),
     Resume(Vec<Assignment>),
     Release(Assignment),
+    Vouch(Vec<Assignment>, SyncSender<Result<Membership, String>>),
     Close,
     Abandon,
     Found(Finding),
@@ -150,6 +153,7 @@ impl Poller {
         }
         // Commands go nowhere from here on, and the client is destroyed on this thread.
         *self.line.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(self.line.take());
         self.inbox.end();
     }
 
@@ -163,6 +167,10 @@ impl Poller {
                     self.let_go(&places);
                 }
                 self.routes.clear();
+            }
+            Command::Vouch(assignments, answer) => {
+                // Whoever does not wait any more has given up.
+                let _ = answer.send(self.vouch(&assignments));
             }
             Command::Close if self.phase == Phase::Reading => {
                 self.phase = Phase::Closing(Instant::now());

@@ -62,7 +62,9 @@ pub(super) fn of_error(error: &KafkaError) -> Trouble {
         Kind::Denied(Resource::Group) => TroubleKind::GroupDenied,
         Kind::Settings => TroubleKind::Settings,
         Kind::Fatal => TroubleKind::ClientBroken,
-        Kind::Denied(Resource::Cluster) | Kind::Passing | Kind::Exists | Kind::NotMember => TroubleKind::Other,
+        Kind::Denied(Resource::Cluster | Resource::Transactions) | Kind::Passing | Kind::Exists | Kind::NotMember => {
+            TroubleKind::Other
+        }
         Kind::GroupInUse | Kind::OutOfRange | Kind::TooLarge | Kind::Refused => TroubleKind::Other,
         Kind::Full | Kind::Purged | Kind::Other => TroubleKind::Other,
     };
@@ -94,7 +96,7 @@ pub(super) fn of_event(code: Code, reason: &str, topic: Option<&str>, group: &st
                 named(right, format!("read as group `{group}`")),
             )
         }
-        Kind::Refused | Kind::Denied(Resource::Cluster) | Kind::TooLarge => {
+        Kind::Refused | Kind::Denied(Resource::Cluster | Resource::Transactions) | Kind::TooLarge => {
             (TroubleKind::Other, format!("{reason} ({})", said(code)))
         }
         // Topics that come and go are looked for by name; an offset that is gone is dealt with where it is met.

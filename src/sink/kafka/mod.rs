@@ -4,6 +4,7 @@ mod receipt;
 mod request;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+
+pub use self::transaction::{InTransaction, topic_trouble};
 
 use self::receipt::{Next, Tally};
 use self::request::Place;

@@ -76,7 +76,7 @@ impl Tally {
 }
 
 /// What the fate of one result means.
-fn receipt(error: SendError, index: usize) -> Receipt {
+pub(super) fn receipt(error: SendError, index: usize) -> Receipt {
     match error {
         SendError::TooLarge(reason) | SendError::Refused(reason) => Receipt::Refused {
             index,

@@ -56,6 +56,13 @@ fn output<'a>(store: &'a Store, place: &Place) -> &'a Output {
     &store.items[place.item].outputs[place.index]
 }
 
+/// A lower bound on what a result takes in the topic.
+pub(super) fn payload_bytes(store: &Store, place: &Place) -> usize {
+    let output = output(store, place);
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    length(&output.key) + length(&output.value)
+}
+
 /// An upper bound on what a result takes in the topic.
 fn size_bytes(output: &Output) -> usize {
     let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);

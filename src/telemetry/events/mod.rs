@@ -6,6 +6,7 @@ mod outputs;
 mod partitions;
 mod pipeline;
 mod source;
+mod transactions;
 mod worker;
 
 pub use self::worker::WorkerTelemetry;

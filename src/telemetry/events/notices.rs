@@ -44,6 +44,8 @@ impl PipelineTelemetry {
             Notice::SinkBack { sink } => self.sink_back(*sink),
             Notice::LettersBlocked { failure } => self.letters_blocked(failure),
             Notice::LettersBack => self.letters_back(),
+            Notice::TransactionsHeld { failure } => self.transactions_held(failure),
+            Notice::TransactionsBack => self.transactions_back(),
             Notice::MemoUnusable { source, reason } => self.memo_unusable(source, reason),
             Notice::Overtaken { source, from, to } => self.overtaken(source, *from, *to),
             Notice::CommitRefused { source, reason } => self.commit_refused(source, reason),

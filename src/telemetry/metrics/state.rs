@@ -41,6 +41,9 @@ pub(crate) const GUARDS: [GuardKind; 3] = [GuardKind::Failed, GuardKind::Refused
 /// What a sink can say of a record, in the order in which it is counted.
 pub(crate) const RECEIPTS: [&str; 5] = ["stored", "try_again", "refused", "away", "blocked"];
 
+/// Each way a transaction can end, in the order in which they are counted.
+pub(crate) const TRANSACTIONS: [&str; 3] = ["committed", "aborted", "undecided"];
+
 /// What the worker as a whole counts.
 #[derive(Debug)]
 pub(crate) struct WorkerState {
@@ -105,6 +108,8 @@ pub(crate) struct PipelineState {
     pub(crate) calls: [Histogram; OUTCOMES.len()],
     pub(crate) letters: Histogram,
     pub(crate) letters_blocked: Flag,
+    pub(crate) transactions: [Histogram; TRANSACTIONS.len()],
+    pub(crate) transactions_held: Flag,
     pub(crate) drains: [Histogram; 2],
     pub(crate) breaker_opened: Counter,
     pub(crate) guards_tripped: [Counter; GUARDS.len()],
@@ -175,6 +180,8 @@ pub(crate) struct Standing {
     pub(crate) waits: Option<String>,
     /// Why dead letters can't be written.
     pub(crate) letters: Option<String>,
+    /// Why transactions come to nothing.
+    pub(crate) transactions: Option<String>,
     /// Why sinks take nothing, by their names.
     pub(crate) sinks: BTreeMap<String, String>,
 }
@@ -201,6 +208,8 @@ impl PipelineState {
             calls: Default::default(),
             letters: Histogram::default(),
             letters_blocked: Flag::default(),
+            transactions: Default::default(),
+            transactions_held: Flag::default(),
             drains: Default::default(),
             breaker_opened: Counter::default(),
             guards_tripped: Default::default(),

@@ -4,7 +4,9 @@ use std::time::UNIX_EPOCH;
 
 use super::page::Samples;
 use super::seen::{Held, Seen};
-use super::state::{GUARDS, OUTCOMES, PartitionState, Phase, RECEIPTS, STAGES, SinkState, WorkerState, lock};
+use super::state::{
+    GUARDS, OUTCOMES, PartitionState, Phase, RECEIPTS, STAGES, SinkState, TRANSACTIONS, WorkerState, lock,
+};
 use crate::delivery::answer::Disposition;
 use crate::delivery::event::Usage;
 
@@ -482,6 +484,27 @@ pub(crate) const TABLE: &[Metric] = &[
         labels: PIPELINE,
         help: "1 while the dead-letter topic can't be written, and the pipeline waits for it.",
         read: Read::Pipeline(|seen, out| out.flag(&[seen.name()], seen.state.letters_blocked.get())),
+    },
+    Metric {
+        name: "fnbridge_transaction_duration_seconds",
+        kind: Kind::Histogram,
+        unit: Unit::Seconds,
+        labels: &["pipeline", "end"],
+        help: "How long transactions of a pipeline that delivers exactly once took, by how they ended; after one that ended \
+               `undecided` the pipeline begins anew at what is committed.",
+        read: Read::Pipeline(|seen, out| {
+            for (end, took) in TRANSACTIONS.iter().zip(&seen.state.transactions) {
+                out.histogram(&[seen.name(), end], took);
+            }
+        }),
+    },
+    Metric {
+        name: "fnbridge_transactions_held",
+        kind: Kind::Gauge,
+        unit: Unit::Flag,
+        labels: PIPELINE,
+        help: "1 while transactions come to nothing for a reason that is no sink's and no dead letter's.",
+        read: Read::Pipeline(|seen, out| out.flag(&[seen.name()], seen.state.transactions_held.get())),
     },
     Metric {
         name: "fnbridge_settled_records_total",

@@ -61,7 +61,7 @@ impl Read {
         let around = Around {
             paused: state.paused.get(),
             letters_blocked: state.letters_blocked.get(),
-            sink_away: state.sinks.iter().any(|sink| sink.away.get()),
+            sink_away: state.transactions_held.get() || state.sinks.iter().any(|sink| sink.away.get()),
         };
         let (standing, facts) = (lock(&state.standing).clone(), lock(&state.facts).clone());
         Read {
@@ -140,7 +140,10 @@ impl Read {
                 ))
             }
             Doing::BlockedOnDeadLetterTopic => self.standing.letters.clone(),
-            Doing::WaitingForSink => self.standing.sinks.values().next().cloned(),
+            Doing::WaitingForSink => {
+                let transactions = self.standing.transactions.clone();
+                transactions.or_else(|| self.standing.sinks.values().next().cloned())
+            }
             Doing::WaitingForFunction => {
                 let last = self.seen.state.last_errors();
                 last.first().map(|error| error.reason.clone())

@@ -4,6 +4,7 @@ mod answers;
 mod batches;
 mod bounds;
 mod breaker;
+mod exactly_once;
 mod guards;
 mod hand_over;
 mod limits;

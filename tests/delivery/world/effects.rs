@@ -83,6 +83,7 @@ impl World {
             Effect::Store(store) => self.store(worker, store),
             Effect::WriteLetter(letter) => self.write_letter(worker, letter),
             Effect::Commit(entries) => self.commit(worker, entries),
+            Effect::Transact(transaction) => panic!("at least once, and asks for {:?}", transaction.id),
             Effect::Pause(assignment) => {
                 self.befell.pauses += 1;
                 if let Some(held) = self.workers[worker].held.get_mut(&assignment) {
@@ -410,6 +411,7 @@ fn brief(effect: &Effect) -> String {
             };
             format!("Commit {:?}", entries.iter().map(entry).collect::<Vec<_>>())
         }
+        Effect::Transact(transaction) => format!("Transact {:?}", transaction.id),
         other => format!("{other:?}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use fnbridge_delivery::rate::Rate;
 use fnbridge_delivery::settings::{
-    BatchSettings, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
+    BatchSettings, Delivery, GuardSettings, OnExhausted, Ordering, RateLimits, RetrySettings, TaskSettings,
 };
 use fnbridge_delivery::time::Millis;
 
@@ -161,6 +161,7 @@ fn limits(rng: &mut Rng) -> RateLimits {
 fn settings(rng: &mut Rng, sinks: usize) -> TaskSettings {
     TaskSettings {
         ordering: *rng.pick(&[Ordering::Partition, Ordering::Key, Ordering::None]),
+        delivery: Delivery::AtLeastOnce,
         batch: BatchSettings {
             max_records: *rng.pick(&[1, 2, 7, 30, 100]),
             max_bytes: *rng.pick(&[1000, 20_000, 1 << 20]),

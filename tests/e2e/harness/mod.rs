@@ -12,6 +12,7 @@ pub mod server;
 #[allow(dead_code)]
 #[path = "../../control/servers.rs"]
 pub mod stores;
+pub mod tap;
 pub mod test;
 pub mod topics;
 pub mod wait;

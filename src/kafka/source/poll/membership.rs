@@ -8,6 +8,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::{JOIN_WITHIN, LEAVE_WITHIN, Phase, Poller, list};
 use crate::delivery::event::Assignment;
+use crate::kafka::native::Membership;
 use crate::kafka::source::desk::Slot;
 use crate::kafka::source::events::TroubleKind;
 use crate::kafka::source::native::Place;
@@ -53,6 +54,21 @@ impl Poller {
             self.let_go(&places);
         }
         self.routes.clear();
+    }
+
+    /// What another commits by for partitions that are held. The library may know already that the membership is over, and
+    /// waits to be told that its partitions were let go: it joins no other generation before that, so that a membership
+    /// that is taken while the desk still has them is good for them, or for nothing.
+    pub(super) fn vouch(&self, assignments: &[Assignment]) -> Result<Membership, String> {
+        if let Some(gone) = assignments.iter().find(|a| self.desk.get(**a).is_none()) {
+            return Err(format!("a partition is not held any more, by assignment {}", gone.0));
+        }
+        if self.client.assignment_lost() {
+            return Err("the group has gone on without this member".to_owned());
+        }
+        // SAFETY: the client is alive.
+        let membership = unsafe { Membership::of_consumer(self.client.client().native_ptr()) };
+        membership.ok_or_else(|| "this member has just left its generation of the group".to_owned())
     }
 
     /// Begins to fetch what was assigned, from where it begins.

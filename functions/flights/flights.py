@@ -1,9 +1,7 @@
-"""Cleans and enriches flights: one POST is one batch, one verdict a record goes back."""
+"""Cleans and enriches flights: what becomes of one record."""
 
 import json
 import math
-import os
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KM_PER_MILE = 1.609344
 
@@ -17,10 +15,10 @@ def verdict(record):
     try:
         flight = clean(record.get("value"))
     except Unusable as unusable:
-        return {"id": record["id"], "action": "dead_letter", "reason": str(unusable)}
+        return {"action": "dead_letter", "reason": str(unusable)}
     if flight is None:
-        return {"id": record["id"], "action": "drop"}
-    return {"id": record["id"], "action": "deliver", "records": [{"value": enrich(flight)}]}
+        return {"action": "drop"}
+    return {"action": "deliver", "records": [{"value": enrich(flight)}]}
 
 
 def clean(value):
@@ -72,47 +70,3 @@ def found(value):
     """A value as compact JSON, shortened."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text if len(text) <= 60 else text[:60] + "…"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # Connections stay open between batches.
-    disable_nagle_algorithm = True
-    wbufsize = -1  # Status line, headers and body leave in one write.
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        try:
-            records = json.loads(body)["records"]
-            if not all(isinstance(record["id"], str) for record in records):
-                raise TypeError("an id that is not text")
-        except (ValueError, KeyError, TypeError) as error:
-            return self.answer(400, {"error": f"expected a batch of records as JSON: {error!r}"})
-        try:
-            return self.answer(200, {"results": [verdict(record) for record in records]})
-        except Exception as error:  # A bug in the rules: fnbridge retries, then finds the record that causes it.
-            return self.answer(500, {"error": repr(error)})
-
-    def answer(self, status_code, document):
-        body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-        self.send_response(status_code)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 128
-    daemon_threads = True
-
-
-if __name__ == "__main__":
-    server = Server((os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "3000"))), Handler)
-    print(f"flights.py listens on http://{server.server_address[0]}:{server.server_address[1]}/", flush=True)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        pass

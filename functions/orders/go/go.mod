@@ -1,0 +1,3 @@
+module fnbridge.dev/functions/orders
+
+go 1.19

@@ -1,0 +1,60 @@
+//! How transactions end.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::delivery::answer::Failure;
+use crate::delivery::event::Assignment;
+use crate::delivery::transaction::TransactionOutcome;
+use crate::telemetry::PipelineTelemetry;
+use crate::telemetry::metrics::state::{TRANSACTIONS, lock, place};
+
+impl PipelineTelemetry {
+    /// A transaction ended, which named these partitions. The task says which obstacles matter.
+    pub fn transaction_ended(&self, named: &[Assignment], outcome: &TransactionOutcome, took: Duration) {
+        let (end, accepted) = match outcome {
+            TransactionOutcome::Committed => (TRANSACTIONS[0], true),
+            TransactionOutcome::Aborted(_) => (TRANSACTIONS[1], false),
+        };
+        self.state.transactions[place(&TRANSACTIONS, &end)].observe(took);
+        for partition in named.iter().filter_map(|assignment| self.state.partition(*assignment)) {
+            match accepted {
+                true => partition.commits.one(),
+                false => partition.commits_refused.one(),
+            }
+        }
+        debug!(pipeline = self.name(), end, ?took, "transaction ended");
+    }
+
+    /// Whether a transaction was committed can't be found out by this run of the pipeline.
+    pub fn transaction_undecided(&self, took: Duration, reason: &str) {
+        self.state.transactions[place(&TRANSACTIONS, &TRANSACTIONS[2])].observe(took);
+        lock(&self.state.standing).waits = Some(format!("a transaction ended undecided: {reason}"));
+        error!(
+            pipeline = self.name(),
+            ?took,
+            "a transaction ended undecided, and the pipeline begins anew at what is committed: {reason}"
+        );
+    }
+
+    /// Transactions come to nothing.
+    pub fn transactions_held(&self, failure: &Failure) {
+        let reason = &failure.reason;
+        self.state.transactions_held.set(true);
+        lock(&self.state.standing).transactions = Some(format!("transactions come to nothing: {reason}"));
+        self.lacks("transactions".to_owned(), Some(reason));
+        warn!(
+            pipeline = self.name(),
+            "transactions come to nothing, and what is finished waits: {reason}"
+        );
+    }
+
+    /// Transactions are committed again.
+    pub fn transactions_back(&self) {
+        self.state.transactions_held.set(false);
+        lock(&self.state.standing).transactions = None;
+        self.lacks("transactions".to_owned(), None);
+        info!(pipeline = self.name(), "transactions are committed again");
+    }
+}
