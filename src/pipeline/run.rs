@@ -1,5 +1,6 @@
 //! The loop: what happens goes into the task, what it asks for is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -11,11 +12,9 @@ use super::prepare::{Prepared, prepare};
 use super::restarts::Restarts;
 use super::skips::{SkipList, skip_event};
 use super::turn::{MOST_DONE, Turn};
-use super::{Control, Picture, PipelineState, Redriver};
-use crate::convert::{Formats, admit};
+use super::{Control, Picture, PipelineSettings, PipelineState, Redriver};
 use crate::delivery::Task;
-use crate::delivery::event::{Admission, Arrival, Effect, Event, View};
-use crate::delivery::record::Record;
+use crate::delivery::event::{Arrival, Effect, Event, View};
 use crate::kafka::{Source, SourceEvent, SourceEvents, Started, Trouble};
 use crate::telemetry::PipelineTelemetry;
 
@@ -106,7 +105,7 @@ struct Run<'a> {
     source: Source,
     events: SourceEvents,
     hands: Hands,
-    formats: Option<Formats>,
+    settings: Arc<PipelineSettings>,
     telemetry: &'a PipelineTelemetry,
     picture: &'a watch::Sender<Picture>,
     skips: &'a SkipList,
@@ -145,7 +144,7 @@ impl<'a> Run<'a> {
             source,
             events,
             hands: Hands::new(pipeline, telemetry, prepared),
-            formats: settings.formats,
+            settings: settings.clone(),
             telemetry,
             picture,
             skips,
@@ -265,14 +264,10 @@ impl<'a> Run<'a> {
             }
             SourceEvent::Records { assignment, records } => {
                 self.telemetry.polled(assignment, &records);
-                let admit = |record: &Record| match &self.formats {
-                    Some(formats) => admit(record, formats),
-                    None => Admission::Pass,
-                };
                 let arrivals = records
                     .into_iter()
                     .map(|record| Arrival {
-                        admission: admit(&record),
+                        admission: self.settings.admit(&record),
                         record,
                     })
                     .collect();

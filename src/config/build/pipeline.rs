@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exactly_once::exactly_once;
+use super::filter::filter;
 use super::function::function;
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
@@ -64,6 +65,7 @@ pub(crate) fn pipeline(
         exactly_once(doc, cluster, report);
     }
     let formats = formats(doc);
+    let filter = filter(doc, report);
     let function = (doc.function.as_ref()).map(|stated| function(doc, stated, cluster, around, report));
     let drain_timeout = drain_timeout(doc, cluster, report);
     between(doc, report);
@@ -85,6 +87,7 @@ pub(crate) fn pipeline(
         weight: doc.limits.weight,
         share_bytes: doc.limits.in_flight_bytes.bytes(),
         formats,
+        filter,
         function,
         dead_letter: DeadLetterSettings {
             cluster: source.cluster.clone(),
