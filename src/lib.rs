@@ -14,6 +14,8 @@ pub mod kafka;
 
 pub mod convert;
 
+pub mod filter;
+
 pub mod function;
 
 pub mod sink;

@@ -1,5 +1,6 @@
 //! The loop: what happens goes into the task, what it asks for is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -11,12 +12,10 @@ use super::prepare::{Prepared, prepare};
 use super::restarts::Restarts;
 use super::skips::SkipList;
 use super::turn::{MOST_DONE, Turn};
-use super::{Control, Picture, PipelineState, Redriver};
-use crate::convert::{Formats, admit};
+use super::{Control, Picture, PipelineSettings, PipelineState, Redriver};
 use crate::delivery::Task;
-use crate::delivery::event::{Admission, Arrival, Effect, Event, View};
+use crate::delivery::event::{Arrival, Effect, Event, View};
 use crate::delivery::group::GroupEvent;
-use crate::delivery::record::Record;
 use crate::kafka::{Leave, Source, SourceEvent, SourceEvents, Trouble};
 use crate::telemetry::PipelineTelemetry;
 
@@ -107,7 +106,7 @@ struct Run<'a> {
     source: Source,
     events: SourceEvents,
     hands: Hands,
-    formats: Option<Formats>,
+    settings: Arc<PipelineSettings>,
     telemetry: &'a PipelineTelemetry,
     picture: &'a watch::Sender<Picture>,
     skips: &'a SkipList,
@@ -146,7 +145,7 @@ impl<'a> Run<'a> {
             source,
             events,
             hands: Hands::new(pipeline, telemetry, prepared),
-            formats: settings.formats,
+            settings: settings.clone(),
             telemetry,
             picture,
             skips,
@@ -251,14 +250,10 @@ impl<'a> Run<'a> {
             SourceEvent::Group(event) => self.take_in_group(event),
             SourceEvent::Records { assignment, records } => {
                 self.telemetry.polled(assignment, &records);
-                let admit = |record: &Record| match &self.formats {
-                    Some(formats) => admit(record, formats),
-                    None => Admission::Pass,
-                };
                 let arrivals = records
                     .into_iter()
                     .map(|record| Arrival {
-                        admission: admit(&record),
+                        admission: self.settings.admit(&record),
                         record,
                     })
                     .collect();

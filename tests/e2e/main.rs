@@ -4,6 +4,7 @@
 //! never for time to pass. A broker that can't be had fails the test that needs it.
 
 mod audit;
+mod contracts;
 mod crash;
 mod edge;
 mod exactly_once;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         outage::tests(),
         overload::tests(),
         audit::tests(),
+        contracts::tests(),
         crash::tests(),
         exactly_once::tests(),
         fleet::tests(),

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod exactly_once;
+mod filter;
 mod function;
 mod pipeline;
 mod places;

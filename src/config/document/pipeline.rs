@@ -24,8 +24,9 @@ pub(crate) struct PipelineDoc {
     pub(crate) state: StateDoc,
     /// Where records come from.
     pub(crate) source: SourceDoc,
-    /// A CEL expression over key, value, headers and timestamp; records for which it is false are left out.
-    #[schemars(extend("x-fnbridge-acts-on" = [null]))]
+    /// A CEL expression over `key`, `value`, `headers` and `timestamp`; records for which it is false are left out, without a
+    /// call. One on which it errors is a dead letter of stage `filter`: `has(value.x)` asks first.
+    #[schemars(length(min = 1))]
     pub(crate) filter: Option<String>,
     /// Which records must run one after another.
     pub(crate) ordering: OrderingDoc,

@@ -28,6 +28,7 @@ fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
         "source.cluster" | "sinks[].kafka.cluster" => Some(json!("second")),
         "source.topics" => Some(json!(["other"])),
         "source.topic_pattern" => Some(json!("o.*")),
+        "filter" => Some(json!("value.amount > 0")),
         "source.start" => Some(json!("latest")),
         "function.url" | "sinks[].http.url" => Some(json!("http://127.0.0.1:9/")),
         "sinks[].stdout" => Some(json!({})),
