@@ -7,6 +7,9 @@ use tokio::sync::watch;
 /// The exit status of a process that a second signal ended: 128 and SIGINT's number.
 const ENDED_BY_SIGNAL: i32 = 130;
 
+/// The signal of whoever runs services: of those that are to stop, and of those that are to be started again.
+pub const TERMINATED: &str = "SIGTERM";
+
 /// A request to end that everybody can wait for. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
@@ -79,7 +82,7 @@ impl Signals {
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.terminate.recv() => TERMINATED,
         }
     }
 }

@@ -22,6 +22,8 @@ const AFTER_VALUE: &str = ",\"headers\":{},\"attempt\":1}";
 pub struct Seen {
     pub records: AtomicU64,
     pub requests: AtomicU64,
+    /// Requests that came, answered or not.
+    pub started: AtomicU64,
     /// The sum of each request's digest, so that their order does not matter.
     digest: AtomicU64,
     /// How long after they were stamped records arrived, in milliseconds.
@@ -87,6 +89,7 @@ async fn answer(
     seen: Arc<Seen>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let began = Instant::now();
+    seen.started.fetch_add(1, Relaxed);
     let (head, body) = request.into_parts();
     let body = body
         .collect()

@@ -5,6 +5,7 @@ mod delay;
 mod function;
 mod keys;
 mod memory;
+mod neighbour;
 mod pairs;
 mod process;
 mod topics;
@@ -46,7 +47,10 @@ fn main() {
             "keys" => keys::run(&bench),
             "memory" => memory::run_down(&bench),
             "idle" => memory::run_idle(&bench),
-            other => panic!("found row {other}, expected json, raw, exactly_once, delay, keys, memory or idle"),
+            "neighbour" => neighbour::run(&bench),
+            other => {
+                panic!("found row {other}, expected json, raw, exactly_once, delay, keys, memory, idle or neighbour")
+            }
         }
     }
 }

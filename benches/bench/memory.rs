@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use crate::contender::{fnbridge, fnbridge_with};
 use crate::{Bench, PARTITIONS};
 
-const BACKLOG: u64 = 300_000;
+/// Of 1 KiB each: 1 GiB.
+const BACKLOG: u64 = 1 << 20;
 const IDLE_PIPELINES: u32 = 200;
 /// Nobody listens there.
-const DOWN: &str = "http://127.0.0.1:9/";
+pub const DOWN: &str = "http://127.0.0.1:9/";
 
 pub fn run_down(bench: &Bench) {
     println!("\nmemory with {BACKLOG} records to do and the function down");

@@ -53,6 +53,7 @@ fn worker(report: &Report, fleetwide: &Fleetwide, leader: Option<&str>) -> Worke
     let (state, reason) = match (&report.stuck, report.draining) {
         (Some(stuck), _) => ("stuck", Some(stuck.clone())),
         (None, true) => ("draining", None),
+        (None, false) if report.restarting => ("restarting", None),
         (None, false) => ("ready", None),
     };
     Worker {

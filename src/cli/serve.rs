@@ -13,7 +13,8 @@ use crate::control::access::{Secrets, SecretsKey, Tokens};
 use crate::control::fleet::{Duty, Fleet, Here, Identity, Member, Remote, Standing};
 use crate::control::letters::Letters;
 use crate::control::{Supervisor, files};
-use crate::shutdown::Shutdown;
+use crate::kafka::Leave;
+use crate::shutdown::{Shutdown, TERMINATED};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::{WorkerTelemetry, init_log, init_tracing};
 
@@ -68,13 +69,17 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         // The sender is dropped where the worker ends otherwise.
         let _ = served.await;
     }));
-    tokio::select! {
-        signal = shutdown.asked() => telemetry.stopping(signal),
+    let leave = tokio::select! {
+        signal = shutdown.asked() => {
+            let leave = leave_on(signal, &worker);
+            telemetry.stopping(signal, leave == Leave::ToComeBack);
+            leave
+        }
         reason = stuck(member.standing()) => give_up(&reason),
-    }
+    };
     following.abort();
-    member.drain();
-    supervisor.close().await;
+    member.drain(leave);
+    supervisor.close(leave).await;
     member.leave().await;
     if let Some(fleet) = fleet {
         fleet.resign().await;
@@ -131,6 +136,14 @@ async fn join(worker: &WorkerSettings, here: Arc<Here>) -> Result<Joined, ServeE
         routes: api::router_without_control(readiness(&member, &here), &urls.join(" or ")),
         member,
     })
+}
+
+/// One whose id lasts is taken to be started again, unless a person stops it.
+fn leave_on(signal: &str, worker: &WorkerSettings) -> Leave {
+    match worker.id_lasts && signal == TERMINATED {
+        true => Leave::ToComeBack,
+        false => Leave::ForGood,
+    }
 }
 
 fn readiness(member: &Member, here: &Arc<Here>) -> api::Readiness {

@@ -278,12 +278,14 @@ impl Fleet {
         let around = match &self.worker {
             Some((worker, clusters)) => Surroundings {
                 worker: &worker.id,
+                id_lasts: worker.id_lasts,
                 clusters: Some(clusters),
                 policy: &worker.policy,
                 base: &text.base,
             },
             None => Surroundings {
                 worker: "check",
+                id_lasts: false,
                 clusters: None,
                 policy: &anywhere,
                 base: &text.base,

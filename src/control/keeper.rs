@@ -1,6 +1,6 @@
 //! Keeps one pipeline as it is wished: started, drained and started anew, paused, or not there.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -8,12 +8,15 @@ use tokio::task::JoinHandle;
 use super::registry::SkipOrder;
 use super::supervisor::Wish;
 use crate::delivery::record::TopicPartition;
+use crate::kafka::Leave;
 use crate::pipeline::{Picture, Pipeline, Redriver, Shards};
 
 /// What keeps one pipeline.
 #[derive(Debug)]
 pub(super) struct Keeper {
     wishes: watch::Sender<Option<Wish>>,
+    /// How the pipeline leaves its group when the keeper ends.
+    leave: Arc<OnceLock<Leave>>,
     seen: Arc<Mutex<Option<Seen>>>,
     keeping: JoinHandle<()>,
 }
@@ -29,9 +32,14 @@ impl Keeper {
     /// Begins with a pipeline that is not there.
     pub(super) fn start(shards: &Arc<Shards>) -> Keeper {
         let (wishes, wished) = watch::channel(None);
-        let seen = Arc::default();
-        let keeping = tokio::spawn(keep(wished, shards.clone(), Arc::clone(&seen)));
-        Keeper { wishes, seen, keeping }
+        let (seen, leave) = (Arc::default(), Arc::default());
+        let keeping = tokio::spawn(keep(wished, shards.clone(), Arc::clone(&seen), Arc::clone(&leave)));
+        Keeper {
+            wishes,
+            leave,
+            seen,
+            keeping,
+        }
     }
 
     /// How the pipeline is to be from now on; `None`: not at all.
@@ -59,14 +67,20 @@ impl Keeper {
     }
 
     /// Drains the pipeline, and waits until it has ended.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(self, leave: Leave) {
+        let _ = self.leave.set(leave);
         drop(self.wishes);
         // A keeper that panicked keeps nothing any more.
         let _ = self.keeping.await;
     }
 }
 
-async fn keep(mut wishes: watch::Receiver<Option<Wish>>, shards: Arc<Shards>, seen: Arc<Mutex<Option<Seen>>>) {
+async fn keep(
+    mut wishes: watch::Receiver<Option<Wish>>,
+    shards: Arc<Shards>,
+    seen: Arc<Mutex<Option<Seen>>>,
+    leave: Arc<OnceLock<Leave>>,
+) {
     let mut running: Option<(Pipeline, Wish)> = None;
     loop {
         let wish = wishes.borrow_and_update().clone();
@@ -96,7 +110,8 @@ async fn keep(mut wishes: watch::Receiver<Option<Wish>>, shards: Arc<Shards>, se
                 running = Some((pipeline, wish));
             }
             (Some((pipeline, _)), Some(_) | None) => {
-                drain(pipeline).await;
+                // A member that came back with other topics would not make the group share them out.
+                drain(pipeline, Leave::ForGood).await;
                 *lock(&seen) = None;
                 continue;
             }
@@ -106,7 +121,7 @@ async fn keep(mut wishes: watch::Receiver<Option<Wish>>, shards: Arc<Shards>, se
         }
     }
     if let Some((pipeline, _)) = running {
-        drain(pipeline).await;
+        drain(pipeline, leave.get().copied().unwrap_or(Leave::ForGood)).await;
     }
 }
 
@@ -122,8 +137,8 @@ fn skip(pipeline: &Pipeline, orders: &[SkipOrder]) {
     }
 }
 
-async fn drain(mut pipeline: Pipeline) {
-    pipeline.close();
+async fn drain(mut pipeline: Pipeline, leave: Leave) {
+    pipeline.close(leave);
     pipeline.ended().await;
 }
 

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use super::keeper::Keeper;
 use super::registry::SkipOrder;
+use crate::kafka::Leave;
 use crate::pipeline::{Picture, PipelineSettings, PipelineState, Redriver, Shards};
 
 /// A pipeline as it is to be.
@@ -96,10 +97,10 @@ impl Supervisor {
         waiting.map_or(Ok(()), Err)
     }
 
-    /// Drains all pipelines, side by side.
-    pub async fn close(&self) {
+    /// Drains all pipelines, side by side, and leaves their groups.
+    pub async fn close(&self, leave: Leave) {
         let keepers = std::mem::take(&mut *self.keepers());
-        join_all(keepers.into_values().map(Keeper::end)).await;
+        join_all(keepers.into_values().map(|keeper| keeper.end(leave))).await;
     }
 
     fn keepers(&self) -> MutexGuard<'_, BTreeMap<String, Keeper>> {

@@ -486,6 +486,8 @@ pub struct Used {
     pub used: f64,
     /// What may be used, where that is bounded.
     pub limit: Option<f64>,
+    /// What may be used just now, where that is less.
+    pub now: Option<f64>,
 }
 
 /// What a task uses of what it may.

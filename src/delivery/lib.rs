@@ -7,6 +7,7 @@ pub mod answer;
 mod breaker;
 mod concurrency;
 pub mod event;
+pub mod group;
 mod guard;
 pub mod identity;
 mod invariants;

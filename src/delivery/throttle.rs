@@ -90,6 +90,7 @@ impl Measured {
         Used {
             used: self.recent.per_second(now),
             limit: self.limit.map(Rate::per_second),
+            now: None,
         }
     }
 }

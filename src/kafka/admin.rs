@@ -73,6 +73,8 @@ pub struct GroupMember {
     pub client_id: String,
     /// Where it runs, as the broker sees it.
     pub host: String,
+    /// The topics that it subscribes to, as far as the broker tells.
+    pub topics: Vec<String>,
 }
 
 impl Admin {
@@ -323,8 +325,29 @@ pub(crate) fn group_members<C: ClientContext>(client: &Client<C>, group: &str) -
     let member = |m: &rdkafka::groups::GroupMemberInfo| GroupMember {
         client_id: m.client_id().to_owned(),
         host: m.client_host().to_owned(),
+        topics: m.metadata().map(subscribed).unwrap_or_default(),
     };
     Ok(groups.flat_map(|g| g.members().iter().map(member)).collect())
+}
+
+/// The topics of a subscription of the consumer protocol, as far as they can be read: a version, a count, and names, each
+/// behind its length. <https://kafka.apache.org/protocol#The_Messages_ConsumerProtocolSubscription>
+fn subscribed(metadata: &[u8]) -> Vec<String> {
+    fn cut<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+        let (part, left) = rest.split_at_checked(len)?;
+        *rest = left;
+        Some(part)
+    }
+    let mut rest = metadata;
+    let count = (|| {
+        cut(&mut rest, 2)?;
+        cut(&mut rest, 4)?.try_into().ok().map(u32::from_be_bytes)
+    })();
+    let names = std::iter::from_fn(|| {
+        let len = cut(&mut rest, 2)?.try_into().ok().map(u16::from_be_bytes)?;
+        cut(&mut rest, len.into()).map(|name| String::from_utf8_lossy(name).into_owned())
+    });
+    names.take(count.unwrap_or(0) as usize).collect()
 }
 
 /// The groups whose members are assigned partitions of a topic. Blocks.
@@ -350,4 +373,23 @@ pub(crate) struct Quiet;
 impl ClientContext for Quiet {
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
     fn error(&self, _: ClientError, _: &str) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_tells_its_topics_and_what_is_cut_off_tells_no_more_than_it_holds() {
+        let whole = b"\0\x03\0\0\0\x02\0\x06orders\0\x04bids\xff\xff\xff\xff";
+        assert_eq!(subscribed(whole), ["orders", "bids"]);
+        for len in 0..whole.len() {
+            let topics = subscribed(&whole[..len]);
+            assert!(
+                ["orders".to_owned(), "bids".to_owned()].starts_with(&topics),
+                "{topics:?}"
+            );
+        }
+        assert!(subscribed(b"\0\0\xff\xff\xff\xff\xff\xffa").is_empty());
+    }
 }

@@ -110,7 +110,7 @@ pub const OWNED: &[(&str, &str)] = &[
     ("sasl.password", "set `security.password` of the cluster"),
     ("client.id", "fnbridge knows its own members by it"),
     ("group.id", "set `source.group` of the pipeline"),
-    ("group.instance.id", "membership is dynamic"),
+    ("group.instance.id", "set `worker.id`: members are known by it"),
     ("isolation.level", "set `source.isolation` of the pipeline"),
     (
         "auto.offset.reset",
@@ -136,6 +136,14 @@ pub const OWNED: &[(&str, &str)] = &[
     ("log.queue", "fnbridge reads it"),
 ];
 
+/// Properties that only members of classic groups have.
+const CLASSIC: [&str; 4] = [
+    "group.protocol.type",
+    "heartbeat.interval.ms",
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+];
+
 /// Why a cluster's `properties` may not set this one; `None` where they may.
 pub fn owned(property: &str) -> Option<&'static str> {
     (OWNED.iter().find(|(name, _)| *name == property)).map(|(_, why)| *why)
@@ -151,6 +159,12 @@ impl ClusterSettings {
             properties: BTreeMap::new(),
             embedded: false,
         }
+    }
+
+    /// Whether members of its groups share partitions out among themselves; else the broker does (KIP-848).
+    pub(crate) fn has_classic_groups(&self) -> bool {
+        let protocol = self.properties.get("group.protocol");
+        protocol.is_none_or(|protocol| protocol == "classic")
     }
 
     /// What every client of this cluster is opened with.
@@ -181,6 +195,11 @@ impl ClusterSettings {
         let mut wrong = Vec::new();
         for (name, value) in &self.properties {
             if let Some(why) = owned(name) {
+                wrong.push((name.clone(), format!("may not be set here: {why}")));
+                continue;
+            }
+            if !self.has_classic_groups() && CLASSIC.contains(&name.as_str()) {
+                let why = "under this `group.protocol`, that is the brokers' to set";
                 wrong.push((name.clone(), format!("may not be set here: {why}")));
                 continue;
             }
@@ -286,6 +305,22 @@ mod tests {
         ]);
         let names: Vec<String> = wrong.wrong_properties().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["acks", "no.such", "socket.timeout.ms"]);
+    }
+
+    #[test]
+    fn what_the_newer_group_protocol_leaves_to_brokers_is_refused_with_it_and_taken_without() {
+        let names = |properties| {
+            let wrong = cluster(properties).wrong_properties();
+            wrong.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(&[("session.timeout.ms", "9000"), ("group.protocol", "classic")]),
+            [""; 0]
+        );
+        assert_eq!(
+            names(&[("session.timeout.ms", "9000"), ("group.protocol", "consumer")]),
+            ["session.timeout.ms"]
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use self::skips::SkipList;
 use crate::delivery::event::View;
 use crate::delivery::record::TopicPartition;
 use crate::delivery::skips::SkipRange;
+use crate::kafka::Leave;
 
 pub use redrive::{Fate, Fated, Redrive, Redriven, Redriver, Told};
 pub use settings::PipelineSettings;
@@ -41,7 +42,7 @@ pub struct Pipeline {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Control {
     /// Drain, leave the group, end.
-    Close,
+    Close(Leave),
     /// Keep the partitions and call nothing, or go on.
     SetPaused(bool),
     /// What the worker leaves to it of the bytes that it may hold.
@@ -137,10 +138,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Starts the drain; [`Pipeline::ended`] says when it is over.
-    pub fn close(&self) {
+    /// Starts the drain, and leaves the group after it; [`Pipeline::ended`] says when it is over.
+    pub fn close(&self, leave: Leave) {
         // A pipeline that has ended by itself needs no telling.
-        let _ = self.control.send(Control::Close);
+        let _ = self.control.send(Control::Close(leave));
     }
 
     /// Waits until the pipeline has drained, left its group and ended.

@@ -10,12 +10,13 @@ use super::clock::{Clock, Jitter};
 use super::effects::{Done, Hands};
 use super::prepare::{Prepared, prepare};
 use super::restarts::Restarts;
-use super::skips::{SkipList, skip_event};
+use super::skips::SkipList;
 use super::turn::{MOST_DONE, Turn};
 use super::{Control, Picture, PipelineSettings, PipelineState, Redriver};
 use crate::delivery::Task;
 use crate::delivery::event::{Arrival, Effect, Event, View};
-use crate::kafka::{Source, SourceEvent, SourceEvents, Started, Trouble};
+use crate::delivery::group::GroupEvent;
+use crate::kafka::{Leave, Source, SourceEvent, SourceEvents, Trouble};
 use crate::telemetry::PipelineTelemetry;
 
 /// How often the task's picture is published, at most.
@@ -91,7 +92,7 @@ impl Told {
                 // It is kept, and told with each assignment.
                 Some(Control::Skip(..)) => {}
                 // A dropped handle closes the pipeline, too.
-                Some(Control::Close) | None => return,
+                Some(Control::Close(_)) | None => return,
             }
         }
     }
@@ -204,10 +205,14 @@ impl<'a> Run<'a> {
                 told.share_bytes = in_flight_bytes;
                 self.handle(Event::SetShare { in_flight_bytes });
             }
-            Some(Control::Skip(source, range)) => self.handle(skip_event(&source, &range)),
+            Some(Control::Skip(source, range)) => self.handle(range.event(&source)),
+            Some(Control::Close(leave)) => {
+                self.source.close(leave);
+                return true;
+            }
             // A dropped handle closes the pipeline, too.
-            Some(Control::Close) | None => {
-                self.source.close();
+            None => {
+                self.source.close(Leave::ForGood);
                 return true;
             }
         }
@@ -242,26 +247,7 @@ impl<'a> Run<'a> {
 
     fn take_in_source(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Assigned {
-                assignment,
-                source,
-                position,
-                memo,
-                started,
-            } => {
-                self.telemetry.assigned(assignment, &source, position, &started);
-                if matches!(started, Started::Recreated { .. }) {
-                    self.skips.forget(&source);
-                }
-                let skips = self.skips.events(&source);
-                self.handle(Event::Assigned {
-                    assignment,
-                    source,
-                    position,
-                    memo,
-                });
-                skips.into_iter().for_each(|skip| self.handle(skip));
-            }
+            SourceEvent::Group(event) => self.take_in_group(event),
             SourceEvent::Records { assignment, records } => {
                 self.telemetry.polled(assignment, &records);
                 let arrivals = records
@@ -273,19 +259,6 @@ impl<'a> Run<'a> {
                     .collect();
                 self.handle(Event::Arrived { assignment, arrivals });
             }
-            SourceEvent::Revoked(assignments) => {
-                self.telemetry.revoked(&assignments);
-                self.handle(Event::Revoked { assignments });
-            }
-            SourceEvent::Lost(assignments) => {
-                self.telemetry.lost(&assignments);
-                self.handle(Event::Lost { assignments });
-            }
-            SourceEvent::Overtaken { assignment, from, to } => self.handle(Event::Overtaken { assignment, from, to }),
-            SourceEvent::Committed { outcomes } => {
-                self.telemetry.committed(&outcomes);
-                self.handle(Event::Committed { outcomes });
-            }
             SourceEvent::Watermarks { assignment, high, .. } => self.telemetry.watermarks(assignment, high),
             SourceEvent::Trouble(Trouble { kind, text }) => {
                 self.telemetry.source_trouble(kind.name(), &text, kind.fatal());
@@ -295,6 +268,25 @@ impl<'a> Run<'a> {
                 }
             }
             SourceEvent::Recovered(kind) => self.telemetry.source_recovered(kind.name()),
+        }
+    }
+
+    fn take_in_group(&mut self, event: GroupEvent) {
+        match &event {
+            GroupEvent::Assigned {
+                assignment,
+                source,
+                position,
+                started,
+                ..
+            } => self.telemetry.assigned(*assignment, source, *position, started),
+            GroupEvent::Revoked(assignments) => self.telemetry.revoked(assignments),
+            GroupEvent::Lost(assignments) => self.telemetry.lost(assignments),
+            GroupEvent::Committed { outcomes } => self.telemetry.committed(outcomes),
+            GroupEvent::Overtaken { .. } => {}
+        }
+        for event in self.skips.events(event) {
+            self.handle(event);
         }
     }
 

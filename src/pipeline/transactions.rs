@@ -203,8 +203,10 @@ impl Loaded {
         match cause {
             Some(Cause::Offsets(reason)) => obstacles.push(Obstacle::Offsets { reason }),
             Some(Cause::Topic(topic, error)) => obstacles.extend(self.topic_obstacles(&topic, &error)),
-            Some(Cause::Cluster(text)) if obstacles.is_empty() => obstacles.push(Obstacle::Cluster(Failure::of(text))),
-            Some(Cause::Cluster(_)) | None => {}
+            Some(Cause::Gap(text) | Cause::Cluster(text)) if obstacles.is_empty() => {
+                obstacles.push(Obstacle::Cluster(Failure::of(text)));
+            }
+            Some(Cause::Gap(_) | Cause::Cluster(_)) | None => {}
         }
         obstacles
     }

@@ -43,7 +43,7 @@ fn record(offset: i64) -> Arc<Record> {
 }
 
 fn view() -> View {
-    let of = |used, limit| Used { used, limit };
+    let of = |used, limit| Used { used, limit, now: None };
     View {
         usage: Usage {
             records_per_second: of(9.5, Some(10.0)),

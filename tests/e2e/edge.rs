@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fnbridge::delivery::event::{Assignment, CommitEntry};
+use fnbridge::delivery::group::GroupEvent;
 use fnbridge::delivery::record::TopicPartition;
-use fnbridge::kafka::{ClusterSettings, Source, SourceEvent, SourceEvents, SourceSettings, Topics};
+use fnbridge::kafka::{ClusterSettings, Leave, Source, SourceEvent, SourceEvents, SourceSettings, Topics};
 use tokio::runtime::Runtime;
 
 use crate::harness::test::{Test, suite};
@@ -48,7 +49,7 @@ fn a_revoked_partition_stays_until_it_is_released(test: &Test) {
             .values()
             .all(|h| h.position == 10 && h.memo.as_deref() == Some("drained"))
     );
-    second.source.close();
+    second.source.close(Leave::ForGood);
     second.until("has it taken away again", |m| m.revoked.len() == 2);
     second.release();
     second.until("ends", |m| m.ended);
@@ -205,19 +206,7 @@ impl Member {
 
     fn take(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Assigned {
-                assignment,
-                source,
-                position,
-                memo,
-                ..
-            } => {
-                let held = Held { source, position, memo };
-                assert!(
-                    self.held.insert(assignment, held).is_none(),
-                    "{assignment:?} came twice"
-                );
-            }
+            SourceEvent::Group(event) => self.take_of_group(event),
             SourceEvent::Records { assignment, records } => {
                 let held = self.held.get_mut(&assignment).expect("records come for what is held");
                 assert!(
@@ -231,20 +220,38 @@ impl Member {
                     self.read += 1;
                 }
             }
-            SourceEvent::Overtaken { assignment, from, to } => {
+            SourceEvent::Watermarks { .. } | SourceEvent::Trouble(_) | SourceEvent::Recovered(_) => {}
+        }
+    }
+
+    fn take_of_group(&mut self, event: GroupEvent) {
+        match event {
+            GroupEvent::Assigned {
+                assignment,
+                source,
+                position,
+                memo,
+                ..
+            } => {
+                let held = Held { source, position, memo };
+                assert!(
+                    self.held.insert(assignment, held).is_none(),
+                    "{assignment:?} came twice"
+                );
+            }
+            GroupEvent::Overtaken { assignment, from, to } => {
                 let held = self.held.get_mut(&assignment).expect("what is overtaken is held");
                 held.position = to;
                 self.overtaken.push((from, to));
             }
-            SourceEvent::Revoked(revoked) => self.revoked.extend(revoked),
-            SourceEvent::Lost(lost) => {
+            GroupEvent::Revoked(revoked) => self.revoked.extend(revoked),
+            GroupEvent::Lost(lost) => {
                 for assignment in lost {
                     assert!(self.held.remove(&assignment).is_some(), "what is lost was held");
                     self.revoked.retain(|r| *r != assignment);
                 }
             }
-            SourceEvent::Committed { outcomes } => self.committed.extend(outcomes),
-            SourceEvent::Watermarks { .. } | SourceEvent::Trouble(_) | SourceEvent::Recovered(_) => {}
+            GroupEvent::Committed { outcomes } => self.committed.extend(outcomes),
         }
     }
 

@@ -29,7 +29,7 @@ suite![
     a_transaction_that_is_open_when_its_worker_freezes_is_waited_for_by_the_next_owner,
     offsets_of_a_worker_that_was_cut_off_are_refused_and_nothing_stands_twice,
     a_worker_that_was_frozen_beyond_its_transactions_time_is_fenced_and_comes_back,
-    a_partition_is_given_up_only_when_the_transaction_that_names_it_has_ended,
+    a_worker_that_is_stopped_gives_its_partition_up_only_when_its_transaction_has_ended,
     workers_that_come_and_go_in_good_order_call_and_deliver_each_record_once,
     a_result_that_the_broker_refuses_is_a_dead_letter_and_the_rest_stands_once,
     poison_stands_in_the_dead_letter_topic_once_and_together_with_its_offset,
@@ -118,9 +118,19 @@ impl Course {
 
     /// Holds the `nth` such request of this course's workers.
     fn hold(&self, api: Api, side: Side, nth: u32) -> Held {
-        tapped()
-            .tap()
-            .hold(&format!("fnbridge/{}/", self.pipeline.name()), api, side, nth)
+        self.hold_of("", api, side, nth)
+    }
+
+    /// The same of one of them.
+    fn hold_of(&self, worker: &str, api: Api, side: Side, nth: u32) -> Held {
+        let client = format!("fnbridge/{}/{worker}", self.pipeline.name());
+        tapped().tap().hold(&client, api, side, nth)
+    }
+
+    /// How many records calls carried.
+    fn called(&self) -> i64 {
+        let requests = self.function.requests();
+        requests.iter().map(|request| request.records().len() as i64).sum()
     }
 
     fn produce(&self, range: Range<i64>) {
@@ -132,10 +142,9 @@ impl Course {
             .await_committed(&self.pipeline.group(), &self.source, offsets);
     }
 
-    /// From here on calls are held back; how many came before.
-    fn hold_calls(&self) -> usize {
+    /// From here on calls are held back.
+    fn hold_calls(&self) {
         self.holds.store(true, Ordering::SeqCst);
-        self.function.count()
     }
 
     fn release_calls(&self) {
@@ -171,8 +180,9 @@ fn killed_at(test: &Test, api: Api, nth: u32) {
         course.produce(0..300);
         let first = course.lasting(test, part);
         held.wait();
-        let calls = course.hold_calls();
+        course.hold_calls();
         first.kill();
+        let calls = course.function.count();
         held.lose();
         course.lasting(test, part).await_ready();
         let taken_over = course.function.wait_count(calls + 1);
@@ -219,8 +229,9 @@ fn a_worker_without_a_lasting_id_that_is_killed_in_a_transaction_leaves_each_res
     course.produce(0..300);
     let first = course.worker(test);
     held.wait();
-    let calls = course.hold_calls();
+    course.hold_calls();
     first.kill();
+    let calls = course.function.count();
     held.lose();
     course.worker(test);
     let taken_over = course.function.wait_count(calls + 1);
@@ -237,8 +248,9 @@ fn a_transaction_that_is_open_when_its_worker_freezes_is_waited_for_by_the_next_
     course.produce(0..300);
     let first = course.worker(test);
     held.wait();
-    let calls = course.hold_calls();
+    course.hold_calls();
     first.freeze();
+    let calls = course.function.count();
     course.worker(test);
     wait::until_true("the frozen worker to be out of the group", || {
         course.client.members(&course.pipeline.group()) == 1
@@ -298,24 +310,37 @@ fn a_worker_that_was_frozen_beyond_its_transactions_time_is_fenced_and_comes_bac
     course.assert_each_once(&[400]);
 }
 
-fn a_partition_is_given_up_only_when_the_transaction_that_names_it_has_ended(test: &Test) {
+fn a_worker_that_is_stopped_gives_its_partition_up_only_when_its_transaction_has_ended(test: &Test) {
     let course = Course::new(test, "p", 2);
-    let held = course.hold(Api::EndTxn, Side::Request, 2);
-    let both = |range: Range<i64>| numbers(range).flat_map(|entry| [entry.clone().to(0), entry.to(1)]);
-    course.client.produce(&course.source, both(0..300));
-    let first = course.worker(test);
-    held.wait();
-    let second = course.worker(test);
-    first.await_log(&["revoked: draining"]);
+    let load = Load::start(course.client.clone(), &course.source, 2);
+    let first = course.lasting(test, "w1");
+    first.await_ready();
+    let second = course.lasting(test, "w2");
     let assigned = "fnbridge_assigned_partitions";
-    assert_eq!(first.metrics().sum(assigned, &[]), 2.0, "nothing is given up");
-    assert_eq!(second.metrics().sum(assigned, &[]), 0.0);
-    held.pass();
     second.await_metric(assigned, &[], 1.0);
-    course.await_committed(&[300, 300]);
-    course.assert_each_once(&[300, 300]);
-    let called: usize = course.function.requests().iter().map(|r| r.records().len()).sum();
-    assert_eq!(called, 600, "each record was called once");
+    let given = second.await_log(&["assigned: reading starts"]);
+    let kept = match given.contains(&format!("{}/0", course.source)) {
+        true => format!("{}/1", course.source),
+        false => format!("{}/0", course.source),
+    };
+    let held = course.hold_of(&test.name("w1"), Api::EndTxn, Side::Request, 1);
+    held.wait();
+    first.ask_to_stop();
+    first.await_log(&["revoked: draining", &kept]);
+    assert_eq!(second.metrics().sum(assigned, &[]), 1.0);
+    let drained = first.log_line(&["drained in", &kept]);
+    assert_eq!(drained, None, "its transaction is open");
+    held.pass();
+    assert!(first.await_end().success());
+    second.await_metric(assigned, &[], 2.0);
+    let counts = load.end();
+    course.await_committed(&counts);
+    course.assert_each_once(&counts);
+    assert_eq!(
+        course.called(),
+        counts.iter().sum::<i64>(),
+        "each record was called once"
+    );
 }
 
 fn workers_that_come_and_go_in_good_order_call_and_deliver_each_record_once(test: &Test) {
@@ -338,10 +363,11 @@ fn workers_that_come_and_go_in_good_order_call_and_deliver_each_record_once(test
     let counts = load.end();
     course.await_committed(&counts);
     course.assert_each_once(&counts);
-    let called: i64 = (course.function.requests().iter())
-        .map(|request| request.records().len() as i64)
-        .sum();
-    assert_eq!(called, counts.iter().sum::<i64>(), "each record was called once");
+    assert_eq!(
+        course.called(),
+        counts.iter().sum::<i64>(),
+        "each record was called once"
+    );
 }
 
 fn a_result_that_the_broker_refuses_is_a_dead_letter_and_the_rest_stands_once(test: &Test) {

@@ -10,6 +10,7 @@ mod edge;
 mod exactly_once;
 mod fleet;
 mod flights;
+mod handover;
 mod harness;
 mod letters;
 mod mistakes;
@@ -17,6 +18,7 @@ mod odd_letters;
 mod on_call;
 mod order;
 mod outage;
+mod overload;
 mod poison;
 mod reading;
 mod readme;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         edge::tests(),
         poison::tests(),
         outage::tests(),
+        overload::tests(),
         audit::tests(),
         contracts::tests(),
         crash::tests(),
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         roles::tests(),
         mistakes::tests(),
         flights::tests(),
+        handover::tests(),
     ];
     let trials = suites.into_iter().flat_map(Suite::into_trials).collect();
     harness::test::keep_panics_for_the_report();

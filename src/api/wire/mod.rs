@@ -308,7 +308,7 @@ pub struct Worker {
     pub since: String,
     /// It holds the leader's lease.
     pub leader: bool,
-    /// `ready`, `draining` or `stuck`.
+    /// `ready`, `draining`, `restarting` or `stuck`.
     pub state: String,
     /// Why it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]

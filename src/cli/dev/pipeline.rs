@@ -18,7 +18,7 @@ use crate::control::access::Secrets;
 use crate::control::fleet::{Duty, Fleet, Here, Identity, Member};
 use crate::control::letters::Letters;
 use crate::control::registry::{self, Author, Precondition, Registered};
-use crate::kafka::ClusterSettings;
+use crate::kafka::{ClusterSettings, Leave};
 use crate::pipeline::{Picture, PipelineState};
 use crate::store;
 
@@ -128,8 +128,8 @@ impl Running {
         let Some(member) = self.member.take() else { return };
         let (fleet, supervisor) = (self.fleet.clone(), self.supervisor.clone());
         self.closing = Some(tokio::spawn(async move {
-            member.drain();
-            supervisor.close().await;
+            member.drain(Leave::ForGood);
+            supervisor.close(Leave::ForGood).await;
             member.leave().await;
             fleet.resign().await;
         }));

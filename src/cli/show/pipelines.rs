@@ -198,7 +198,10 @@ fn limit(limit: &LimitUse) -> String {
         false => format!("{value:.0}"),
     };
     let of = limit.of.map_or_else(String::new, |of| format!(" of {}", shown(of)));
-    format!("{} {}{of}", limit.limit, shown(limit.used))
+    let now = limit
+        .now
+        .map_or_else(String::new, |now| format!(" (just now {})", shown(now)));
+    format!("{} {}{of}{now}", limit.limit, shown(limit.used))
 }
 
 fn indented(text: &str) -> String {

@@ -92,6 +92,7 @@ fn standing() -> PipelineStatus {
                 limit: "concurrency.max_in_flight".to_owned(),
                 used: 1.0,
                 of: Some(16.0),
+                now: Some(4.0),
             }],
             sinks: vec![SinkStatus {
                 name: "warehouse".to_owned(),

@@ -38,6 +38,8 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
 pub(crate) struct Surroundings<'a> {
     /// The worker's id.
     pub(crate) worker: &'a str,
+    /// A process that comes back under this id is the same worker.
+    pub(crate) id_lasts: bool,
     /// The worker's clusters by name, without settings where something is wrong with them; `None`: not known.
     pub(crate) clusters: Option<&'a BTreeMap<String, Option<Arc<ClusterSettings>>>>,
     /// Where functions and HTTP sinks may be.

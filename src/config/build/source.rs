@@ -20,6 +20,7 @@ pub(super) fn source(doc: &PipelineDoc, around: &Surroundings<'_>, report: &mut 
     let start = start(&source.start, report);
     let group = source.group.clone().unwrap_or_else(|| format!("fnbridge-{}", doc.name));
     let mut settings = SourceSettings::new(cluster?, &doc.name, around.worker, &group, topics?);
+    settings.is_static = around.id_lasts;
     settings.start = start?;
     settings.isolation = match source.isolation {
         IsolationDoc::ReadCommitted => Isolation::ReadCommitted,

@@ -26,6 +26,8 @@ use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 pub struct WorkerSettings {
     /// Its id: stated, or the host's name and 8 random characters.
     pub id: String,
+    /// The id was stated: a process that comes back under it is the same worker.
+    pub id_lasts: bool,
     /// It serves the API and places pipelines.
     pub controls: bool,
     /// It runs pipelines.
@@ -86,6 +88,7 @@ pub(crate) fn worker(doc: &WorkerDoc, base: &FilePath, report: &mut Report<'_>) 
     let (allow, deny) = (&doc.functions.allow, &doc.functions.deny);
     let settings = WorkerSettings {
         id: doc.worker.id.clone().unwrap_or_else(some_id),
+        id_lasts: doc.worker.id.is_some(),
         controls: has_role(doc, RoleDoc::Control),
         works: has_role(doc, RoleDoc::Worker),
         labels: doc.worker.labels.clone(),

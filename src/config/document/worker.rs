@@ -86,7 +86,8 @@ pub(crate) struct TlsDoc {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct IdentityDoc {
-    /// The worker's id, unique in the fleet; by default the host's name and 8 random characters.
+    /// The worker's id, unique in the fleet; by default the host's name and 8 random characters. With an id, a worker that is
+    /// started again finds its partitions as it left them.
     #[schemars(
         regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"),
         extend("x-fnbridge-form" = "1 to 128 letters, digits, dots, _ and -, beginning with a letter or digit")

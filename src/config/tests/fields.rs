@@ -188,6 +188,7 @@ fn built_pipeline(document: &Value) -> Built {
     let policy = std::sync::Arc::default();
     let around = build::Surroundings {
         worker: "w",
+        id_lasts: false,
         clusters: None,
         policy: &policy,
         base: std::path::Path::new(""),

@@ -199,7 +199,7 @@ fn not_a_twin(entry: &Entry, identity: &Identity) -> Result<(), Unheard> {
     let other: Option<Report> = serde_json::from_slice(&entry.value).ok();
     if other
         .as_ref()
-        .is_some_and(|other| other.identity.incarnation == identity.incarnation)
+        .is_some_and(|other| other.restarting || other.identity.incarnation == identity.incarnation)
     {
         return Ok(());
     }
@@ -257,5 +257,14 @@ mod tests {
         );
         desk.dismiss("a", first.identity.incarnation).await.unwrap();
         desk.take(&second).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_ended_to_come_back_is_followed_by_its_next_incarnation() {
+        let (desk, mut first, second) = (desk(), report(), report());
+        first.restarting = true;
+        desk.take(&first).await.unwrap();
+        desk.take(&second).await.unwrap();
+        assert!(desk.take(&report()).await.is_err(), "and that one is alive");
     }
 }

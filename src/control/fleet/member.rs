@@ -13,6 +13,7 @@ use super::here::Here;
 use super::plane::{Plane, Unheard, Work};
 use super::report::Report;
 use super::wishes::Wishes;
+use crate::kafka::Leave;
 use crate::telemetry::status::{self, Phase, TaskSummary};
 use crate::telemetry::{PipelineEvent, WorkerTelemetry, recent_events};
 
@@ -51,7 +52,7 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Member {
     standing: watch::Receiver<Standing>,
-    is_draining: watch::Sender<bool>,
+    draining: watch::Sender<Option<Leave>>,
     has_left: watch::Sender<bool>,
     running: JoinHandle<()>,
 }
@@ -60,7 +61,7 @@ impl Member {
     /// Reports over this plane, and runs what it tells. Must be called within a Tokio runtime.
     pub fn join(here: Arc<Here>, plane: impl Plane) -> Member {
         let (standing, seen) = watch::channel(Standing::default());
-        let (is_draining, draining) = watch::channel(false);
+        let (drain, draining) = watch::channel(None);
         let (has_left, left) = watch::channel(false);
         let rounds = Rounds {
             here,
@@ -75,7 +76,7 @@ impl Member {
         };
         Member {
             standing: seen,
-            is_draining,
+            draining: drain,
             has_left,
             running: tokio::spawn(rounds.run(left)),
         }
@@ -86,9 +87,10 @@ impl Member {
         self.standing.clone()
     }
 
-    /// From now on it is told to be draining: it is given nothing, and what it has goes to others.
-    pub fn drain(&self) {
-        self.is_draining.send_replace(true);
+    /// From now on nothing new runs here. One that leaves for good is told to be draining: it is given nothing, and what it
+    /// has goes to others.
+    pub fn drain(&self, leave: Leave) {
+        self.draining.send_replace(Some(leave));
     }
 
     /// Reports no more, and says so.
@@ -104,7 +106,7 @@ struct Rounds<P> {
     here: Arc<Here>,
     plane: P,
     standing: watch::Sender<Standing>,
-    draining: watch::Receiver<bool>,
+    draining: watch::Receiver<Option<Leave>>,
     wishes: Wishes,
     /// What it is to run, as it was last heard.
     work: Work,
@@ -138,7 +140,20 @@ impl<P: Plane> Rounds<P> {
             () = rounds => {}
             _ = left.wait_for(|left| *left) => {}
         }
-        self.plane.leave().await;
+        self.leave().await;
+    }
+
+    /// The lease of one that comes back goes on, and keeps its place.
+    async fn leave(mut self) {
+        if *self.draining.borrow() != Some(Leave::ToComeBack) {
+            return self.plane.leave().await;
+        }
+        let report = Report {
+            restarting: true,
+            ..self.report()
+        };
+        // Where the control plane is away, the lease ends by itself.
+        let _ = self.plane.tell(&report).await;
     }
 
     /// Whether somebody looks at a pipeline of this worker.
@@ -152,7 +167,7 @@ impl<P: Plane> Rounds<P> {
         let refused = matches!(standing, Standing::Refused(_));
         let stuck = self.too_long_stuck(report.stuck.as_deref());
         self.stand(stuck.unwrap_or(standing));
-        if !*self.draining.borrow() {
+        if self.draining.borrow().is_none() {
             self.run_what_is_wished(refused);
         }
         (self.work.looked_at.iter()).any(|name| report.tasks.contains_key(name))
@@ -211,7 +226,7 @@ impl<P: Plane> Rounds<P> {
             .filter(|name| tasks.contains_key(*name))
             .collect();
         Report {
-            draining: *self.draining.borrow(),
+            draining: *self.draining.borrow() == Some(Leave::ForGood),
             stuck: status::stuck(STUCK_AFTER).map(|name| format!("{name} runs and shows no progress")),
             files: (here.files.borrow().iter().map(|file| &file.settings))
                 .map(|settings| (settings.name.clone(), settings.revision.clone()))

@@ -68,6 +68,9 @@ pub struct Report {
     pub identity: Identity,
     /// It ends, and is to be given nothing.
     pub draining: bool,
+    /// It has ended and is to come back under its id: what it has stays placed on it for a lease.
+    #[serde(default)]
+    pub restarting: bool,
     /// A task of it makes no progress although it runs: which, and since when.
     #[serde(default)]
     pub stuck: Option<String>,
@@ -91,6 +94,7 @@ impl Report {
         Report {
             identity,
             draining: false,
+            restarting: false,
             stuck: None,
             files: BTreeMap::new(),
             tasks: BTreeMap::new(),

@@ -28,6 +28,8 @@ impl Task {
             self.notice(Notice::MemoUnusable { source, reason });
         }
         self.partitions.insert(assignment, partition);
+        // Another log's number is committed before anything has come.
+        self.note_commit(assignment);
         self.reset_failed_guard();
         self.reset_refused_guard(now);
         self.reset_sink_guard();

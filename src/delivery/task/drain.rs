@@ -43,7 +43,7 @@ impl Task {
     fn forget(&mut self, assignment: Assignment) {
         self.unschedule(assignment);
         self.sinks.forget(assignment);
-        self.letters.forget(assignment);
+        self.forget_letters(assignment);
         self.transactions.forget(assignment);
         if let Some(partition) = self.partitions.remove(&assignment) {
             debug_assert!(
@@ -136,7 +136,7 @@ impl Task {
             self.send_letters_anew();
         }
         self.sinks.forget(assignment);
-        self.letters.forget(assignment);
+        self.forget_letters(assignment);
         self.transactions.forget(assignment);
     }
 

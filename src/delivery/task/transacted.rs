@@ -53,7 +53,10 @@ impl Task {
         }
         for (assignment, settled) in unsaid {
             if let Some(partition) = self.partitions.get_mut(&assignment) {
-                partition.commit.settled = settled;
+                // What was settled by an earlier owner, and came behind these meanwhile, is passed with them.
+                let named = partition.commit.in_flight.map(|(_, offset)| offset);
+                let passed = named.is_some_and(|offset| partition.committable() > offset);
+                partition.commit.settled = settled || passed;
             }
         }
         let outcomes = ended.entries.into_iter().map(|(assignment, _)| (assignment, Ok(())));
@@ -80,6 +83,8 @@ impl Task {
                     let all = &mut troubles[sink.0 as usize];
                     *all = Trouble::worse(all.take(), trouble);
                 }
+                // One whose partition is gone meanwhile is sent by nobody any more, and blocks nothing.
+                Obstacle::Letter { letter, .. } if self.letters.letter(letter).is_none() => {}
                 Obstacle::Letter { receipt, .. } => letters = letters.or(receipt.into_failure()),
                 Obstacle::Offsets { reason } => refused_offsets = Some(reason),
                 Obstacle::Cluster(failure) => cluster = Some(failure),
@@ -99,7 +104,10 @@ impl Task {
         }
         // What was refused has become a letter, and what waits for an output stands aside: the rest goes at once.
         let stands_aside = passing || told;
-        if cluster.is_some() || refused_offsets.is_some() || !stands_aside {
+        if cluster.is_none() && refused_offsets.is_none() && !stands_aside {
+            cluster = Some(Failure::of("it was aborted, and nothing says why"));
+        }
+        if cluster.is_some() || refused_offsets.is_some() {
             self.hold_transactions(cluster, now.at, dice);
         } else {
             self.transactions.at_once = true;

@@ -41,11 +41,16 @@ impl Task {
         let of = |used: usize, limit: usize| Used {
             used: used as f64,
             limit: Some(limit as f64),
+            now: None,
         };
+        let (may_call, most_calls) = (self.concurrency.limit(), self.settings.max_in_flight);
         Usage {
             records_per_second,
             bytes_per_second,
-            calls: of(self.calls.len(), self.settings.max_in_flight),
+            calls: Used {
+                now: (may_call < most_calls).then_some(may_call as f64),
+                ..of(self.calls.len(), most_calls)
+            },
             held_bytes: of(self.held_bytes, self.share.bound()),
             throttled: self.throttle.until.is_some(),
         }

@@ -133,6 +133,8 @@ struct Client {
 
 struct Context {
     health: Arc<HealthReport>,
+    /// What went wrong with the numbers of records is its transaction's matter.
+    transactional: bool,
     /// What the client can't go on after.
     fatal: OnceLock<(Code, String)>,
 }
@@ -222,6 +224,7 @@ impl Client {
         let config = config(settings);
         let context = Context {
             health: Arc::clone(health),
+            transactional: settings.transactions.is_some(),
             fatal: OnceLock::new(),
         };
         let doing = format!("open a producer on cluster `{}`", settings.cluster.name);
@@ -395,6 +398,9 @@ impl Context {
 
     /// A client that can't go on throws everything away, which says nothing of why.
     fn send_error(&self, code: Code, topic: &str) -> SendError {
+        if self.transactional && Kind::of(code) == Kind::Fatal {
+            return SendError::Purged;
+        }
         let cause = match (Kind::of(code), self.fatal.get()) {
             (Kind::Fatal, None) => {
                 let _ = self.fatal.set((code, said(code)));

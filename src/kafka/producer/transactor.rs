@@ -6,9 +6,10 @@
 //! by the same `transactional.id` ends what is left, before anybody reads what is committed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::sync::{oneshot, watch};
 
 use super::deliveries::{Place, Request};
@@ -23,6 +24,11 @@ use crate::kafka::source::commit;
 const WINDOW_PAUSE: Duration = Duration::from_millis(5);
 /// How long one call of the library waits, before it is made again.
 const STEP: Duration = Duration::from_secs(5);
+/// A call of the library that has not returned after so long never will: one that waits for a coordinator that died can lose
+/// its answer, and then heeds no time-out.
+const STUCK: Duration = Duration::from_secs(20);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long partition counts are taken for granted.
 const COUNT_KNOWN_FOR: Duration = Duration::from_secs(30);
 
@@ -71,6 +77,8 @@ pub enum Cause {
     Offsets(String),
     /// A topic's partitions can't be seen.
     Topic(String, KafkaError),
+    /// The numbers of records that were sent had a gap, which the abort has mended.
+    Gap(String),
     /// Something else.
     Cluster(String),
 }
@@ -79,6 +87,30 @@ pub enum Cause {
 pub struct Transactor {
     jobs: mpsc::Sender<Job>,
     health: watch::Receiver<Health>,
+    at_work: AtWork,
+}
+
+/// Since when the library has been at a call.
+#[derive(Clone, Default)]
+struct AtWork(Arc<Mutex<Option<Instant>>>);
+
+impl AtWork {
+    fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+        *self.since() = Some(Instant::now());
+        let done = call();
+        *self.since() = None;
+        done
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn stuck(self) {
+        while self.since().is_none_or(|since| since.elapsed() < STUCK) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 enum Job {
@@ -92,6 +124,7 @@ struct Worker {
     settings: TransactionSettings,
     cluster: String,
     counts: HashMap<String, (i32, Instant)>,
+    at_work: AtWork,
     /// It has to be opened anew.
     broken: Option<String>,
 }
@@ -114,12 +147,14 @@ impl Transactor {
         // SAFETY: the worker owns the client.
         let calls = unsafe { Transactional::of(client.native_ptr()) };
         let (jobs, todo) = mpsc::channel();
+        let at_work = AtWork::default();
         let mut worker = Worker {
             client,
             calls,
             settings: transactions,
             cluster,
             counts: HashMap::new(),
+            at_work: at_work.clone(),
             broken: None,
         };
         let no_thread = |e| KafkaError::new(Kind::Other, format!("no thread for a transactional producer: {e}"));
@@ -127,7 +162,7 @@ impl Transactor {
             .spawn(move || todo.iter().for_each(|job| worker.work(job)))
             .map_err(no_thread)?;
         let health = health.subscribe();
-        Ok(Transactor { jobs, health })
+        Ok(Transactor { jobs, health, at_work })
     }
 
     /// Ends what is left of whoever had the same `transactional.id` before. Comes first, and once.
@@ -141,11 +176,19 @@ impl Transactor {
         ended.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Runs a transaction, behind those before.
+    /// Runs a transaction, behind those before. Where the library does not come back, it is undecided, and the thread is left
+    /// to itself.
     pub fn run(&self, load: Box<dyn Load>) -> impl Future<Output = Ended> + Send + use<> {
         let (done, ended) = oneshot::channel();
         let _ = self.jobs.send(Job::Run(load, done));
-        async move { (ended.await).unwrap_or_else(|_| Ended::Undecided("its producer has ended".to_owned())) }
+        let stuck = self.at_work.clone().stuck();
+        let undecided = |reason: &str| Ended::Undecided(reason.to_owned());
+        async move {
+            tokio::select! {
+                ended = ended => ended.unwrap_or_else(|_| undecided("its producer has ended")),
+                () = stuck => undecided("the client library does not come back from a call"),
+            }
+        }
     }
 
     /// Whether the cluster takes what is sent; changes wake the receiver.
@@ -168,7 +211,7 @@ impl Worker {
             Job::Run(load, done) => {
                 let ended = match self.broken.clone() {
                     Some(reason) => Ended::Undecided(reason),
-                    None => self.run_and_find(&*load),
+                    None => self.run_until_known(&*load),
                 };
                 if let Ended::Undecided(reason) = &ended {
                     self.broken = Some(reason.clone());
@@ -194,20 +237,25 @@ impl Worker {
         })
     }
 
-    /// A broker refuses a batch of records as a whole. Where that undid a transaction, it is run once more, with each of
-    /// them alone, so that only the one is found that can't stand.
-    fn run_and_find(&mut self, load: &dyn Load) -> Ended {
-        let ended = self.run(load, &HashSet::new());
-        let Ended::Aborted { records, .. } = &ended else {
-            return ended;
-        };
-        let too_large =
-            |(at, result): (usize, &Result<(), SendError>)| matches!(result, Err(SendError::TooLarge(_))).then_some(at);
-        let suspects: HashSet<usize> = records.iter().enumerate().filter_map(too_large).collect();
-        match suspects.len() {
-            0 | 1 => ended,
-            _ => self.run(load, &suspects),
+    /// Runs it until its end says something of it. A broker refuses a batch of records as a whole, so that those are sent
+    /// alone next; and what a broker refused leaves a gap in the numbers of what follows, which only another abort mends.
+    fn run_until_known(&mut self, load: &dyn Load) -> Ended {
+        const MOST_RUNS: usize = 5;
+        let mut alone = HashSet::new();
+        let mut ended = self.run(load, &alone);
+        for _ in 1..MOST_RUNS {
+            let Ended::Aborted { records, cause } = &ended else {
+                break;
+            };
+            let suspects = too_large(records);
+            if suspects.len() > 1 && alone.is_empty() {
+                alone = suspects;
+            } else if !matches!(cause, Some(Cause::Gap(_))) || !suspects.is_empty() {
+                break;
+            }
+            ended = self.run(load, &alone);
         }
+        ended
     }
 
     fn run(&mut self, load: &dyn Load, alone: &HashSet<usize>) -> Ended {
@@ -223,17 +271,17 @@ impl Worker {
             };
         }
         let (request, deliveries) = Request::new(load.records());
-        let (mut place, mut refused) = (0, false);
+        let (mut place, mut taken) = (0, Taken::Whole);
         load.each(&counts, &mut |out| {
             let flushed = |at: usize| alone.contains(&at).then(|| self.calls.flush(STEP));
             flushed(place);
-            refused |= !self.produce(out, Place::new(&request, place), until);
+            taken = taken.max(self.produce(out, Place::new(&request, place), until));
             flushed(place);
             place += 1;
         });
-        let ended = match refused {
-            true => self.abort(None),
-            false => self.finish(load, until),
+        let ended = match taken {
+            Taken::Refused => self.abort(None),
+            Taken::Whole | Taken::InPart => self.finish(load, taken == Taken::Whole, until),
         };
         match ended {
             Outcome::Committed => Ended::Committed,
@@ -245,26 +293,27 @@ impl Worker {
         }
     }
 
-    /// Hands a record to the library, waiting for room. False: it was not taken, which is reported.
-    fn produce(&self, out: Outgoing<'_>, place: Place, until: Instant) -> bool {
+    /// Hands a record to the library, waiting for room.
+    fn produce(&self, out: Outgoing<'_>, place: Place, until: Instant) -> Taken {
         let mut place = Box::new(place);
         loop {
             match self.client.offer(out, place) {
-                Ok(()) => return true,
+                Ok(()) => return Taken::Whole,
                 Err((SendError::Full, back)) if Instant::now() < until => {
                     place = back;
                     std::thread::sleep(WINDOW_PAUSE);
                 }
                 Err((error, back)) => {
+                    let undone = error == SendError::Purged;
                     back.report(Err(error));
-                    return false;
+                    return if undone { Taken::InPart } else { Taken::Refused };
                 }
             }
         }
     }
 
-    /// Offsets, then the commit.
-    fn finish(&self, load: &dyn Load, until: Instant) -> Outcome {
+    /// Offsets, then the commit. One that was not taken as a whole is undone already, and the offsets are told why.
+    fn finish(&self, load: &dyn Load, whole: bool, until: Instant) -> Outcome {
         let offsets = match commit::list(load.offsets()) {
             Ok(offsets) => offsets,
             Err(error) => return self.abort(Some(Cause::Offsets(error.to_string()))),
@@ -274,8 +323,10 @@ impl Worker {
                 Ok(membership) => membership,
                 Err(reason) => return self.abort(Some(Cause::Offsets(reason))),
             };
-            match self.calls.send_offsets(&offsets, &membership, STEP) {
-                Ok(()) => break,
+            let send = || self.calls.send_offsets(&offsets, &membership, STEP);
+            match self.at_work.during(send) {
+                Ok(()) if whole => break,
+                Ok(()) => return self.abort(None),
                 Err(failed) if failed.fatal => return Outcome::Undecided(undecided(&failed)),
                 Err(failed) if failed.retriable && Instant::now() < until => {}
                 Err(failed) => return self.abort(Some(cause_of(&failed))),
@@ -283,7 +334,7 @@ impl Worker {
         }
         let certain_by = until + self.settings.timeout;
         loop {
-            match self.calls.commit(STEP) {
+            match self.at_work.during(|| self.calls.commit(STEP)) {
                 Ok(()) => return Outcome::Committed,
                 Err(failed) if failed.fatal => return Outcome::Undecided(undecided(&failed)),
                 Err(failed) if failed.retriable && Instant::now() < certain_by => {}
@@ -296,7 +347,7 @@ impl Worker {
     fn abort(&self, cause: Option<Cause>) -> Outcome {
         let certain_by = Instant::now() + 2 * self.settings.timeout;
         loop {
-            match self.calls.abort(STEP) {
+            match self.at_work.during(|| self.calls.abort(STEP)) {
                 Ok(()) => return Outcome::Aborted(cause),
                 Err(failed) if failed.retriable && !failed.fatal && Instant::now() < certain_by => {}
                 Err(failed) => return Outcome::Undecided(undecided(&failed)),
@@ -327,6 +378,16 @@ impl Worker {
     }
 }
 
+/// How much of a transaction the library has taken, from best to worst.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Taken {
+    Whole,
+    /// It was undone before all was handed over.
+    InPart,
+    /// It refused a record itself.
+    Refused,
+}
+
 enum Outcome {
     Committed,
     Aborted(Option<Cause>),
@@ -341,6 +402,13 @@ fn nothing(load: &dyn Load, cause: Cause) -> Ended {
     }
 }
 
+/// Records that the broker said are too large, or stood in a batch with one.
+fn too_large(records: &[Result<(), SendError>]) -> HashSet<usize> {
+    let records = records.iter().enumerate();
+    let said = records.filter(|(_, result)| matches!(result, Err(SendError::TooLarge(_))));
+    said.map(|(at, _)| at).collect()
+}
+
 fn undecided(failed: &Failed) -> String {
     format!("{} ({:?})", failed.reason, failed.code)
 }
@@ -350,9 +418,10 @@ fn cause_of(failed: &Failed) -> Cause {
         true => said(failed.code),
         false => failed.reason.clone(),
     };
-    match Kind::of(failed.code) {
-        Kind::NotMember => Cause::Offsets(text),
-        _ if failed.code == rdkafka::error::RDKafkaErrorCode::RebalanceInProgress => Cause::Offsets(text),
+    match failed.code {
+        Code::RebalanceInProgress => Cause::Offsets(text),
+        Code::OutOfOrderSequenceNumber | Code::UnknownProducerId => Cause::Gap(text),
+        code if Kind::of(code) == Kind::NotMember => Cause::Offsets(text),
         _ => Cause::Cluster(text),
     }
 }

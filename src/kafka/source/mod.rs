@@ -1,11 +1,10 @@
 //! Reading as a member of a group: one thread a consumer polls, hands records over in batches, and says what the group
 //! gives and takes.
 //!
-//! [`Source`] is told, [`SourceEvents`] says. Records of an assignment only come between its [`SourceEvent::Assigned`] and
-//! its [`SourceEvent::Revoked`] or [`SourceEvent::Lost`].
+//! [`Source`] is told, [`SourceEvents`] says. Records of an assignment only come between its [`GroupEvent::Assigned`] and
+//! its [`GroupEvent::Revoked`] or [`GroupEvent::Lost`].
 
 pub(in crate::kafka) mod commit;
-mod desk;
 mod events;
 mod inbox;
 mod native;
@@ -26,13 +25,16 @@ use self::inbox::Inbox;
 use self::native::Queue;
 use self::poll::{Command, Poller};
 use crate::delivery::event::{Assignment, CommitEntry};
+#[cfg(doc)]
+use crate::delivery::group::GroupEvent;
 use crate::kafka::error::{KafkaError, Kind};
 use crate::kafka::native::Membership;
 
-pub use self::events::{Isolation, SourceEvent, SourceSettings, Start, Started, Topics, Trouble, TroubleKind};
+pub use self::events::{Isolation, Leave, SourceEvent, SourceSettings, Start, Topics, Trouble, TroubleKind};
 pub use self::inbox::SourceEvents;
 
-/// A consumer, told what to do. Dropping it leaves the group at once, without a drain; [`close`](Source::close) drains.
+/// A consumer, told what to do. Dropping it leaves the group at once, to come back, without a drain;
+/// [`close`](Source::close) drains.
 pub struct Source {
     line: Arc<Line>,
 }
@@ -67,7 +69,7 @@ impl Source {
         (Source { line }, events)
     }
 
-    /// Commits, and answers with one [`SourceEvent::Committed`]. Entries of assignments that are not held are answered
+    /// Commits, and answers with one [`GroupEvent::Committed`]. Entries of assignments that are not held are answered
     /// with an error. The caller sees to it that one commit is in flight at a time.
     pub fn commit(&self, entries: Vec<CommitEntry>) {
         self.line.tell(Command::Commit(entries));
@@ -96,8 +98,8 @@ impl Source {
     }
 
     /// Leaves the group: what is held is revoked, and once all of it is released, the events end.
-    pub fn close(&self) {
-        self.line.tell(Command::Close);
+    pub fn close(&self, leave: Leave) {
+        self.line.tell(Command::Close(leave));
     }
 }
 
@@ -170,19 +172,15 @@ fn config(settings: &SourceSettings) -> rdkafka::ClientConfig {
         ("queued.max.messages.kbytes", prefetch_kib.to_string()),
         ("socket.nagle.disable", "true".to_owned()),
     ];
-    let group_protocol = settings.cluster.properties.get("group.protocol");
     // The newer group protocol leaves both to the broker, and takes neither.
-    if group_protocol.is_none_or(|p| p == "classic") {
+    if settings.cluster.has_classic_groups() {
         defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
         // Members learn of a rebalance from their heartbeats: partitions that were given up lie idle so long.
         defaults.push(("heartbeat.interval.ms", "1000".to_owned()));
     }
     let mut config = settings.cluster.config(&defaults);
     let ours = [
-        (
-            "client.id",
-            format!("fnbridge/{}/{}", settings.pipeline, settings.worker),
-        ),
+        ("client.id", client_id(settings)),
         ("group.id", settings.group.clone()),
         ("isolation.level", settings.isolation.name().to_owned()),
         ("enable.auto.commit", "false".to_owned()),
@@ -193,7 +191,21 @@ fn config(settings: &SourceSettings) -> rdkafka::ClientConfig {
     for (name, value) in ours {
         config.set(name, value);
     }
+    if is_static(settings) {
+        config.set("group.instance.id", &settings.worker);
+    }
     config
+}
+
+/// The name by which members of one pipeline know each other.
+fn client_id(settings: &SourceSettings) -> String {
+    format!("fnbridge/{}/{}", settings.pipeline, settings.worker)
+}
+
+/// Whether the group knows the member by its worker's id. Under the newer group protocol, the client library has no way for
+/// such a member to leave for good, which one that is taken elsewhere has to.
+fn is_static(settings: &SourceSettings) -> bool {
+    settings.is_static && settings.cluster.has_classic_groups() && !settings.cluster.embedded
 }
 
 /// The queue is polled by [`native`], so that nothing arrives here but what the client says while it is destroyed.

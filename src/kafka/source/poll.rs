@@ -4,6 +4,7 @@ mod flow;
 mod membership;
 mod topics;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,15 +13,15 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::commit::Commits;
-use super::desk::Desk;
-use super::events::{SourceEvent, SourceSettings, Trouble, TroubleKind};
+use super::events::{Leave, SourceEvent, SourceSettings, Trouble, TroubleKind};
 use super::inbox::Inbox;
-use super::native::{Place, Polled, Queue};
+use super::native::{Polled, Queue};
 use super::routes::Routes;
 use super::scout::{Finding, Job, Scout};
 use super::trouble::{Troubles, of_error, of_event};
 use super::{Client, Line, Quiet};
 use crate::delivery::event::{Assignment, CommitEntry};
+use crate::delivery::group::{Desk, Place};
 use crate::kafka::error::{KafkaError, Kind, without_times};
 use crate::kafka::native::Membership;
 
@@ -44,6 +45,12 @@ const JOIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long leaving the group may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Assignments are numbered through the whole process, so that no number comes twice whatever is restarted.
+fn next_assignment() -> Assignment {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Assignment(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// What the poll thread is told.
 pub(super) enum Command {
     Commit(Vec<CommitEntry>),
@@ -51,7 +58,7 @@ pub(super) enum Command {
     Resume(Vec<Assignment>),
     Release(Assignment),
     Vouch(Vec<Assignment>, SyncSender<Result<Membership, String>>),
-    Close,
+    Close(Leave),
     Abandon,
     Found(Finding),
 }
@@ -71,6 +78,8 @@ pub(super) struct Poller {
     troubles: Troubles,
     /// The topics that are subscribed to, and in how many looks each was missing.
     subscribed: Vec<(String, u32)>,
+    /// To be subscribed to once the group has given what a static member had before it went away.
+    subscribe_next: Option<Vec<String>>,
     phase: Phase,
     /// The group has given something, were it nothing, since it was subscribed to.
     joined: bool,
@@ -91,8 +100,10 @@ pub(super) struct Poller {
 enum Phase {
     Reading,
     /// What is held is being drained; the group is left after that. Since when.
-    Closing(Instant),
-    /// The group is being left.
+    Closing(Instant, Leave),
+    /// A static member takes its leave of the group, which closing alone does not do. Until when.
+    Resigning(Instant),
+    /// The client is being closed. Until when.
     Leaving(Instant),
     Ended,
 }
@@ -119,11 +130,12 @@ impl Poller {
             line,
             inbox,
             scout,
-            desk: Desk::default(),
+            desk: Desk::new(next_assignment),
             routes: Routes::default(),
             events: Vec::new(),
             troubles: Troubles::default(),
             subscribed: Vec::new(),
+            subscribe_next: None,
             phase: Phase::Reading,
             joined: false,
             looking: true,
@@ -159,7 +171,10 @@ impl Poller {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Commit(entries) => self.commits.send(&self.queue, entries, &self.desk, &mut self.events),
+            Command::Commit(entries) => {
+                self.commits
+                    .send(&self.queue, entries, &mut self.desk, &mut self.events);
+            }
             Command::Pause(assignments) => self.set_paused(&assignments, true),
             Command::Resume(assignments) => self.set_paused(&assignments, false),
             Command::Release(assignment) => {
@@ -172,13 +187,13 @@ impl Poller {
                 // Whoever does not wait any more has given up.
                 let _ = answer.send(self.vouch(&assignments));
             }
-            Command::Close if self.phase == Phase::Reading => {
-                self.phase = Phase::Closing(Instant::now());
+            Command::Close(leave) if self.phase == Phase::Reading => {
+                self.phase = Phase::Closing(Instant::now(), leave);
                 self.desk.drain_all(&mut self.events);
                 self.routes.clear();
                 self.pause_fetching();
             }
-            Command::Close => {}
+            Command::Close(_) => {}
             Command::Abandon => self.abandon(),
             Command::Found(finding) => self.learn(finding),
         }
@@ -186,7 +201,7 @@ impl Poller {
 
     fn learn(&mut self, finding: Finding) {
         match finding {
-            Finding::Ready(topics) => {
+            Finding::Ready { topics, before } => {
                 self.looking = false;
                 self.next_look = Instant::now() + if self.troubles.any() { LOOK_AGAIN } else { LOOK_EVERY };
                 self.well(&[
@@ -194,7 +209,7 @@ impl Poller {
                     TroubleKind::Unauthenticated,
                     TroubleKind::Other,
                 ]);
-                self.subscribe_to(&topics);
+                self.subscribe_anew(topics, &before);
             }
             Finding::Topics(topics, troubles) => self.looked(&topics, troubles),
             Finding::Resolved(ticket, resolved) if self.phase == Phase::Reading => {
@@ -253,7 +268,7 @@ impl Poller {
             Polled::Revoke(places) => self.revoked(places),
             Polled::Committed(whole, parts) => {
                 // A commit that says so during a drain is the only word of it: the group waits for nothing any more.
-                match self.commits.answered(whole, parts, &mut self.events) {
+                match self.commits.answered(whole, parts, &mut self.desk, &mut self.events) {
                     Some(code) if Kind::of(code) == Kind::NotMember && self.desk.is_revoking() => self.lose_revoke(),
                     Some(code) => self.went_wrong(code, &code.to_string(), None, false),
                     None => self.well(&[TroubleKind::GroupDenied]),
@@ -274,8 +289,15 @@ impl Poller {
         }
         match self.phase {
             Phase::Reading => self.look_around(now),
-            Phase::Closing(since) if self.desk.is_empty() && self.may_leave(since, now) => self.leave(now),
-            Phase::Closing(_) => {}
+            Phase::Closing(since, leave) if self.desk.is_empty() && self.may_leave(since, now) => {
+                self.leave(leave, now)
+            }
+            Phase::Closing(..) => {}
+            Phase::Resigning(until) => {
+                if !self.queue.is_member() || now >= until {
+                    self.close(now);
+                }
+            }
             Phase::Leaving(until) => {
                 if self.client.closed() || now >= until {
                     self.phase = Phase::Ended;

@@ -14,11 +14,11 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Client;
-use super::desk::Resolved;
 use super::events::{SourceSettings, Topics, Trouble, TroubleKind};
-use super::native::{self, CommittedOffset, Place};
+use super::native;
 use super::trouble::of_error;
 use crate::delivery::event::Assignment;
+use crate::delivery::group::{CommittedOffset, Place, Resolved};
 use crate::kafka::admin;
 use crate::kafka::error::{KafkaError, Kind, Resource, Right};
 
@@ -45,7 +45,12 @@ pub(super) enum Job {
 /// What was found out.
 pub(super) enum Finding {
     /// Reading may begin.
-    Ready(Vec<String>),
+    Ready {
+        /// The topics that are there.
+        topics: Vec<String>,
+        /// The topics that the group still knows this member by, from before it went away.
+        before: Vec<String>,
+    },
     /// The topics that are there, and what is wrong with the others.
     Topics(Vec<String>, Vec<Trouble>),
     /// Where the partitions of a ticket begin.
@@ -226,8 +231,22 @@ impl Worker {
     fn committed(&self, places: &[Place]) -> Result<HashMap<Place, Option<CommittedOffset>>, KafkaError> {
         let group = &self.settings.group;
         let doing = format!("see what group `{group}` has committed");
-        let answers = native::committed(&self.client, places, PATIENCE)
-            .map_err(|e| KafkaError::from_client(&e, &doing, Some(Right::UseGroup(group.clone()))))?;
+        let topic = places.first().map(|(topic, _)| topic.as_str());
+        let answers = native::committed(&self.client, places, PATIENCE).map_err(|e| {
+            let error = KafkaError::from_client(&e, &doing, Some(Right::UseGroup(group.clone())));
+            match error.kind {
+                // Offsets in a transaction that has not ended are not told, and are asked for again and again.
+                Kind::Away if self.client.fetch_metadata(topic, PATIENCE).is_ok() => KafkaError {
+                    kind: Kind::Passing,
+                    text: format!(
+                        "{}; a transaction with offsets of the group may not have ended yet",
+                        error.text
+                    ),
+                    ..error
+                },
+                _ => error,
+            }
+        })?;
         let one = |(place, answer): (Place, Result<_, Code>)| match answer {
             Ok(offset) => Ok((place, offset)),
             Err(code) => {

@@ -88,3 +88,78 @@ impl InTransaction {
 pub fn topic_trouble(error: &KafkaError) -> Receipt {
     receipt::not_found(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kafka::ClusterSettings;
+    use crate::sink::testing::{output, record, store};
+
+    /// Three records: one result, two, none of which is refused yet; and one that has lost its first in a transaction before.
+    fn in_transaction(max_message_bytes: usize) -> InTransaction {
+        let settings = KafkaSinkSettings {
+            cluster: Arc::new(ClusterSettings::plaintext("default", "127.0.0.1:1")),
+            topic: "out".into(),
+            client_id: "test".into(),
+            window_bytes: 1 << 20,
+            max_message_bytes,
+            linger: Duration::ZERO,
+        };
+        let mut store = store(vec![
+            (record(0, 1), vec![output(Some("k"), "1")]),
+            (record(0, 2), vec![output(Some("k"), "22"), output(Some("k"), "333")]),
+            (record(0, 3), vec![output(Some("k"), "4444"), output(Some("k"), "5")]),
+        ]);
+        store.items[2].without = vec![0];
+        InTransaction::new(&settings, store)
+    }
+
+    #[test]
+    fn what_was_refused_before_is_not_sent_again() {
+        let mut sent = Vec::new();
+        let results = in_transaction(1000);
+        results.each(&HashMap::new(), &mut |out| {
+            let mark = String::from_utf8_lossy(out.more_headers[0].1).into_owned();
+            sent.push((mark, out.value.map(<[u8]>::to_vec)));
+        });
+        let value = |text: &str| Some(text.as_bytes().to_vec());
+        let expected = [
+            ("orders/0/1#0".to_owned(), value("1")),
+            ("orders/0/2#0".to_owned(), value("22")),
+            ("orders/0/2#1".to_owned(), value("333")),
+            ("orders/0/3#1".to_owned(), value("5")),
+        ];
+        assert_eq!((sent.as_slice(), results.results()), (expected.as_slice(), 4));
+    }
+
+    #[test]
+    fn what_is_known_to_be_too_large_is_refused_by_its_index_without_being_sent() {
+        assert_eq!(in_transaction(4).too_large(), []);
+        let refused = in_transaction(3).too_large();
+        assert!(
+            matches!(refused.as_slice(), [(1, Receipt::Refused { index: 1, .. })]),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn only_a_results_own_trouble_is_told_of_its_record() {
+        let results = vec![
+            Err(SendError::Purged),
+            Ok(()),
+            Err(SendError::TooLarge("large".into())),
+            Err(SendError::Away("away".into())),
+        ];
+        let told = in_transaction(1000).receipts(results);
+        assert!(
+            matches!(
+                told.as_slice(),
+                [(1, Receipt::Refused { index: 1, .. }), (2, Receipt::Away(_))]
+            ),
+            "{told:?}"
+        );
+    }
+}

@@ -25,6 +25,15 @@ impl PipelineTelemetry {
             }
         }
         debug!(pipeline = self.name(), end, ?took, "transaction ended");
+        if let TransactionOutcome::Aborted(obstacles) = outcome {
+            let first = obstacles.first();
+            debug!(
+                pipeline = self.name(),
+                obstacles = obstacles.len(),
+                ?first,
+                "transaction aborted"
+            );
+        }
     }
 
     /// Whether a transaction was committed can't be found out by this run of the pipeline.

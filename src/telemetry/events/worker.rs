@@ -73,8 +73,15 @@ impl WorkerTelemetry {
     }
 
     /// A sign to stop came.
-    pub fn stopping(self, signal: &str) {
-        info!(signal, "stopping: partitions are drained; a second signal ends at once");
+    pub fn stopping(self, signal: &str, comes_back: bool) {
+        match comes_back {
+            true => info!(
+                signal,
+                "stopping: partitions are drained, and kept for this worker's id until it is back or its session is over; a \
+                 second signal ends at once"
+            ),
+            false => info!(signal, "stopping: partitions are drained; a second signal ends at once"),
+        }
     }
 
     /// All pipelines have drained.

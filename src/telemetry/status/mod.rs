@@ -117,6 +117,10 @@ pub struct LimitUse {
     /// What may be used; absent where there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<f64>,
+    /// What may be used just now, where that is less: calls at once, while the function says that it is busy and until it has
+    /// succeeded often enough since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<f64>,
 }
 
 /// How a sink stands.

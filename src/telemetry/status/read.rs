@@ -177,6 +177,7 @@ impl Read {
             limit: limit.to_owned(),
             used: used.used,
             of: used.limit,
+            now: used.now,
         };
         usage.into_iter().flatten().map(used).collect()
     }

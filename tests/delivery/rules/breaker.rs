@@ -103,12 +103,19 @@ fn concurrency_falls_when_the_function_is_busy_and_comes_back() {
         script.answer(&call, busy(Some(60_000)));
     }
     assert_eq!(script.task.view().concurrency, 4, "a round of answers halves it once");
+    let calls = script.task.view().usage.calls;
+    assert_eq!(
+        (calls.limit, calls.now),
+        (Some(8.0), Some(4.0)),
+        "and the picture says so"
+    );
     assert_eq!(script.calls.len(), 4);
     for _ in 0..60 {
         let call = script.call();
         script.succeed(&call);
     }
     assert_eq!(script.task.view().concurrency, 8);
+    assert_eq!(script.task.view().usage.calls.now, None);
 }
 
 #[test]

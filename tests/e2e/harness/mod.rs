@@ -2,11 +2,13 @@
 
 pub mod checker;
 pub mod children;
+pub mod cluster;
 pub mod commands;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
 pub mod pipeline;
+pub mod proxy;
 pub mod secured;
 pub mod server;
 #[allow(dead_code)]

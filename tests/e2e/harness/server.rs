@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Response, Uri};
+use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -86,6 +87,7 @@ pub struct Reply {
     body: Bytes,
     takes: Duration,
     gate: Option<Gate>,
+    breaks_off: bool,
 }
 
 impl Reply {
@@ -97,6 +99,7 @@ impl Reply {
             body: body.into(),
             takes: Duration::ZERO,
             gate: None,
+            breaks_off: false,
         }
     }
 
@@ -132,6 +135,12 @@ impl Reply {
     /// The server takes this long over it.
     pub fn taking(mut self, time: Duration) -> Reply {
         self.takes = time;
+        self
+    }
+
+    /// The connection breaks in the middle of the body.
+    pub fn breaking_off(mut self) -> Reply {
+        self.breaks_off = true;
         self
     }
 
@@ -173,6 +182,7 @@ pub struct Server {
 
 struct Shared {
     script: Mutex<Script>,
+    keeps: bool,
     requests: Mutex<Vec<Request>>,
     came: Condvar,
     in_flight: AtomicUsize,
@@ -182,9 +192,19 @@ struct Shared {
 impl Server {
     /// Starts one that answers by `script`.
     pub fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
+        Server::start_that(true, script)
+    }
+
+    /// The same, and it keeps no request: for tests that last.
+    pub fn start_forgetful(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
+        Server::start_that(false, script)
+    }
+
+    fn start_that(keeps: bool, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
         let mut server = Server {
             shared: Arc::new(Shared {
                 script: Mutex::new(Arc::new(script)),
+                keeps,
                 requests: Mutex::new(Vec::new()),
                 came: Condvar::new(),
                 in_flight: AtomicUsize::new(0),
@@ -207,6 +227,11 @@ impl Server {
         let server = Server::start(script);
         server.stop();
         server
+    }
+
+    /// The port where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Where it listens.
@@ -306,7 +331,13 @@ async fn respond(shared: Arc<Shared>, uri: Uri, headers: HeaderMap, body: Bytes)
     for (name, value) in &reply.headers {
         response = response.header(*name, value);
     }
-    response.body(Body::from(reply.body)).expect("a response")
+    let body = if reply.breaks_off {
+        let half = reply.body.slice(..reply.body.len() / 2);
+        Body::from_stream(stream::iter([Ok(half), Err(std::io::Error::other("broken off"))]))
+    } else {
+        Body::from(reply.body)
+    };
+    response.body(body).expect("a response")
 }
 
 fn record(shared: &Shared, uri: Uri, headers: HeaderMap, body: Bytes) -> Request {
@@ -318,7 +349,9 @@ fn record(shared: &Shared, uri: Uri, headers: HeaderMap, body: Bytes) -> Request
         body,
         at: Instant::now(),
     };
-    requests.push(request.clone());
+    if shared.keeps {
+        requests.push(request.clone());
+    }
     shared.came.notify_all();
     request
 }

@@ -18,6 +18,7 @@ use super::wait;
 pub struct Worker {
     name: String,
     address: String,
+    folder: PathBuf,
     child: Mutex<Child>,
     log: Lines,
     output: Lines,
@@ -32,6 +33,8 @@ pub struct Setting {
     pub cluster: Value,
     /// More of its configuration, put beside the rest.
     pub more: Value,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Setting {
@@ -40,6 +43,7 @@ impl Setting {
         Setting {
             cluster: json!({"bootstrap_servers": bootstrap, "properties": {}}),
             more: json!({}),
+            environment: Vec::new(),
         }
     }
 
@@ -52,6 +56,12 @@ impl Setting {
     /// With more of its cluster's configuration.
     pub fn with_cluster(mut self, field: &str, value: Value) -> Setting {
         self.cluster[field] = value;
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Setting {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -96,6 +106,7 @@ impl Worker {
         let config = write_configuration(folder, &address, setting, pipeline);
         let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
         command.arg("serve").arg("--config").arg(config).current_dir(folder);
+        command.envs(setting.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -103,6 +114,7 @@ impl Worker {
         let mut child = start(command);
         Worker {
             name: name.to_owned(),
+            folder: folder_of(folder, &address),
             address,
             log: collect(child.stderr.take().expect("piped")),
             output: collect(child.stdout.take().expect("piped")),
@@ -213,9 +225,32 @@ impl Worker {
         self.await_end()
     }
 
+    /// Its resident memory, in MiB.
+    pub fn resident_mib(&self) -> f64 {
+        let status = format!("/proc/{}/status", self.child.lock().unwrap().id());
+        let status = fs::read_to_string(status).expect("a live process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("KiB");
+        kib / 1024.0
+    }
+
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
         signal(&self.child.lock().unwrap(), libc::SIGTERM);
+    }
+
+    /// SIGINT, as a person at a terminal stops it.
+    pub fn interrupt(&self) {
+        signal(&self.child.lock().unwrap(), libc::SIGINT);
+    }
+
+    /// Gives it another pipeline in a file's place.
+    pub fn replace_pipeline(&self, name: &str, other: &Pipeline) {
+        let file = self.folder.join("pipelines").join(name).with_extension("yaml");
+        fs::write(file, other.text()).expect("the pipeline's file");
     }
 
     /// Waits until it has ended.
@@ -232,8 +267,23 @@ impl Worker {
         format!("log of worker {}:\n{lines}", self.name)
     }
 
+    /// All lines of its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().expect("a child of ours")
+    }
+
     fn assert_runs(&self) {
-        if let Some(status) = self.child.lock().unwrap().try_wait().expect("a child of ours") {
+        if let Some(status) = self.ended() {
             panic!("worker {} ended with {status}", self.name);
         }
     }
@@ -248,7 +298,7 @@ impl Drop for Worker {
 }
 
 fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline: Option<&Pipeline>) -> PathBuf {
-    let folder = folder.join(address.replace(':', "-"));
+    let folder = folder_of(folder, address);
     fs::create_dir_all(&folder).expect("a folder for the worker");
     let mut config = json!({
         "listen": address,
@@ -266,6 +316,10 @@ fn write_configuration(folder: &Path, address: &str, setting: &Setting, pipeline
     let file = folder.join("fnbridge.yaml");
     fs::write(&file, format!("{config:#}\n")).expect("a configuration");
     file
+}
+
+fn folder_of(folder: &Path, address: &str) -> PathBuf {
+    folder.join(address.replace(':', "-"))
 }
 
 fn collect(stream: impl Read + Send + 'static) -> Lines {

@@ -8,17 +8,17 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::{JOIN_WITHIN, LEAVE_WITHIN, Phase, Poller, list};
 use crate::delivery::event::Assignment;
+use crate::delivery::group::{Place, Slot, lost};
 use crate::kafka::native::Membership;
-use crate::kafka::source::desk::Slot;
-use crate::kafka::source::events::TroubleKind;
-use crate::kafka::source::native::Place;
+use crate::kafka::source::events::{Leave, TroubleKind};
+use crate::kafka::source::is_static;
 use crate::kafka::source::scout::Job;
-use crate::kafka::start::lost;
 
 impl Poller {
-    pub(super) fn assigned(&mut self, places: Vec<Place>) {
+    pub(super) fn assigned(&mut self, mut places: Vec<Place>) {
         self.well(&[TroubleKind::GroupDenied, TroubleKind::ClusterAway, TroubleKind::Other]);
         self.joined = true;
+        self.change_mind(&mut places);
         match self.phase {
             Phase::Reading => {
                 let ticket = self.desk.assign(places.clone());
@@ -30,9 +30,10 @@ impl Poller {
                 }
             }
             // The group is being left, which answers this one too.
-            Phase::Closing(_) => {
+            Phase::Closing(..) => {
                 self.desk.assign(places);
             }
+            Phase::Resigning(_) => self.take_up(&[]),
             Phase::Leaving(_) | Phase::Ended => self.let_all_go(),
         }
     }
@@ -40,6 +41,8 @@ impl Poller {
     pub(super) fn revoked(&mut self, places: Vec<Place>) {
         if let Phase::Leaving(_) | Phase::Ended = self.phase {
             self.let_all_go();
+        } else if let Phase::Resigning(_) = self.phase {
+            self.let_go(&places);
         } else if self.client.assignment_lost() {
             self.desk.lose(&places, &mut self.events);
             self.let_go(&places);
@@ -177,13 +180,26 @@ impl Poller {
         !joining || now.duration_since(closing_since) >= JOIN_WITHIN
     }
 
-    pub(super) fn leave(&mut self, now: Instant) {
-        self.phase = Phase::Leaving(now + LEAVE_WITHIN);
+    pub(super) fn leave(&mut self, leave: Leave, now: Instant) {
+        let is_static = is_static(&self.settings);
+        if is_static && leave == Leave::ForGood {
+            self.phase = Phase::Resigning(now + LEAVE_WITHIN);
+            self.client.unsubscribe();
+            if self.desk.is_assigning() {
+                self.take_up(&[]);
+            }
+            return;
+        }
         // A cooperative member that holds nothing is closed without a word to the group, which would wait for it at the
         // next rebalance until its session is over; one that unsubscribes leaves.
-        if self.client.assignment().is_ok_and(|held| held.count() == 0) {
+        if !is_static && self.client.assignment().is_ok_and(|held| held.count() == 0) {
             self.client.unsubscribe();
         }
+        self.close(now);
+    }
+
+    pub(super) fn close(&mut self, now: Instant) {
+        self.phase = Phase::Leaving(now + LEAVE_WITHIN);
         if let Err(error) = self.client.close_queue() {
             self.client_error(&error, "leave the group");
             self.phase = Phase::Ended;
@@ -195,12 +211,12 @@ impl Poller {
 
     /// Leaves at once, and drains nothing.
     pub(super) fn abandon(&mut self) {
-        if let Phase::Reading | Phase::Closing(_) = self.phase {
+        if let Phase::Reading | Phase::Closing(..) = self.phase {
             self.flush();
             let places = self.desk.places();
             self.desk.lose(&places, &mut self.events);
             self.routes.clear();
-            self.leave(Instant::now());
+            self.leave(Leave::ToComeBack, Instant::now());
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use rdkafka::consumer::Consumer;
 
 use super::{LOOK_AGAIN, LOOK_EVERY, LOOKS_WITHOUT, Phase, Poller};
+use crate::delivery::group::Place;
 use crate::kafka::source::events::{Topics, Trouble, TroubleKind};
 use crate::kafka::source::scout::Job;
 
@@ -41,6 +42,27 @@ impl Poller {
         self.next_look = Instant::now() + if self.troubles.any() { LOOK_AGAIN } else { LOOK_EVERY };
     }
 
+    /// The broker takes a static member that comes back as the one that went, whatever it subscribes to now. So one that has
+    /// other topics than before first comes back as it was, and then changes its mind: that makes the group share out anew.
+    pub(super) fn subscribe_anew(&mut self, topics: Vec<String>, before: &[String]) {
+        let (now, then): (BTreeSet<&String>, BTreeSet<&String>) = (topics.iter().collect(), before.iter().collect());
+        if before.is_empty() || now == then {
+            return self.subscribe_to(&topics);
+        }
+        self.subscribe_to(before);
+        self.subscribe_next = Some(topics);
+    }
+
+    /// What waited for the group to give something is subscribed to instead of what was before; of what it gave, that alone
+    /// is taken up.
+    pub(super) fn change_mind(&mut self, places: &mut Vec<Place>) {
+        if let Some(topics) = self.subscribe_next.take() {
+            places.retain(|(topic, _)| topics.contains(topic));
+            self.subscribed = topics.into_iter().map(|topic| (topic, 0)).collect();
+            self.subscribe();
+        }
+    }
+
     /// Subscribes to what is there. A topic that can't be seen just now stays: the client gets over that by itself.
     pub(super) fn subscribe_to(&mut self, topics: &[String]) {
         if self.phase != Phase::Reading {
@@ -59,9 +81,12 @@ impl Poller {
         let new: Vec<_> = new.map(|t| (t.clone(), 0)).collect();
         let changed = before != self.subscribed.len() || !new.is_empty();
         self.subscribed.extend(new);
-        if !changed {
-            return;
+        if changed {
+            self.subscribe();
         }
+    }
+
+    fn subscribe(&mut self) {
         let names: Vec<&str> = self.subscribed.iter().map(|(name, _)| name.as_str()).collect();
         let done = match names.is_empty() {
             true => {

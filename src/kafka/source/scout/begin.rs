@@ -5,10 +5,11 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{Finding, Sight, Worker};
-use crate::kafka::admin;
+use crate::delivery::group::Place;
+use crate::kafka::admin::{self, GroupMember};
 use crate::kafka::error::{KafkaError, Kind, Resource, Right};
 use crate::kafka::source::events::Start;
-use crate::kafka::source::native::Place;
+use crate::kafka::source::{client_id, is_static};
 
 impl Worker {
     pub(super) fn begin(&self) {
@@ -19,31 +20,33 @@ impl Worker {
             if let Some(denied) = sight.denied.take() {
                 return Err(denied);
             }
-            self.refuse_strangers()?;
+            let before = self.refuse_strangers()?;
             self.start_once(&sight)?;
-            Ok(sight)
+            Ok((sight, before))
         });
-        if let Some(sight) = begun {
+        if let Some((sight, before)) = begun {
             for trouble in sight.troubles {
                 (self.tell)(Finding::Trouble(trouble));
             }
-            (self.tell)(Finding::Ready(sight.there.into_iter().map(|(name, _)| name).collect()));
+            let topics = sight.there.into_iter().map(|(name, _)| name).collect();
+            (self.tell)(Finding::Ready { topics, before });
         }
     }
 
-    /// A group belongs to one pipeline: two that share one would take each other's records.
-    fn refuse_strangers(&self) -> Result<(), KafkaError> {
+    /// A group belongs to one pipeline: two that share one would take each other's records. What is found are the topics that
+    /// a static member subscribed to before it went away.
+    fn refuse_strangers(&self) -> Result<Vec<String>, KafkaError> {
         let (group, pipeline) = (&self.settings.group, &self.settings.pipeline);
         let members = match admin::group_members(self.client.client(), group) {
             Ok(members) => members,
             // Who may not look finds out when joining whether the group may be used.
             // So does one whose broker does not know the question, as the embedded one.
-            Err(error) if matches!(error.kind, Kind::Denied(_) | Kind::Refused) => return Ok(()),
+            Err(error) if matches!(error.kind, Kind::Denied(_) | Kind::Refused) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let ours = format!("fnbridge/{pipeline}/");
         match members.iter().find(|m| !m.client_id.starts_with(&ours)) {
-            None => Ok(()),
+            None => Ok(self.subscribed_before(members)),
             Some(stranger) => Err(KafkaError::new(
                 Kind::GroupInUse,
                 format!(
@@ -53,6 +56,12 @@ impl Worker {
                 ),
             )),
         }
+    }
+
+    fn subscribed_before(&self, members: Vec<GroupMember>) -> Vec<String> {
+        let ours = client_id(&self.settings);
+        let before = (members.into_iter()).find(|member| is_static(&self.settings) && member.client_id == ours);
+        before.map(|member| member.topics).unwrap_or_default()
     }
 
     /// `start` applies once: where the group has no offset on any partition of the source, all of them are resolved and
