@@ -54,6 +54,7 @@ impl Task {
         for (assignment, settled) in unsaid {
             if let Some(partition) = self.partitions.get_mut(&assignment) {
                 partition.commit.settled = settled;
+                partition.drain.iter_mut().for_each(|drain| drain.commit_failed = false);
             }
         }
         let outcomes = ended.entries.into_iter().map(|(assignment, _)| (assignment, Ok(())));
