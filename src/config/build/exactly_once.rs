@@ -14,8 +14,8 @@ pub(super) fn exactly_once(doc: &PipelineDoc, cluster: Option<&ClusterSettings>,
         report.between(&[&delivery], Code::NotSupportedYet, message);
     }
     if doc.source.isolation == IsolationDoc::ReadUncommitted {
-        let message = "exactly_once beside read_uncommitted; expected read_committed";
-        report.between(&[&delivery, &Path::of("source.isolation")], Code::Conflict, message);
+        let message = "found read_uncommitted beside delivery: exactly_once; expected read_committed";
+        report.between(&[&Path::of("source.isolation"), &delivery], Code::Conflict, message);
     }
     let own = &doc.source.cluster;
     for (n, sink) in doc.sinks.iter().enumerate() {
@@ -24,18 +24,20 @@ pub(super) fn exactly_once(doc: &PipelineDoc, cluster: Option<&ClusterSettings>,
         let (at, message) = match (&sink.http, &sink.stdout, other) {
             (Some(_), _, _) => (
                 at.key("http"),
-                "exactly_once beside an HTTP sink; expected a topic of the source's cluster".to_owned(),
+                "found an HTTP sink beside delivery: exactly_once; expected a topic of the source's cluster".to_owned(),
             ),
             (None, Some(_), _) => (
                 at.key("stdout"),
-                "exactly_once beside stdout; expected a topic of the source's cluster".to_owned(),
+                "found stdout beside delivery: exactly_once; expected a topic of the source's cluster".to_owned(),
             ),
             (None, None, Some(other)) if other != own => (
                 at.key("kafka").key("cluster"),
-                format!("exactly_once beside a topic of cluster {other}; expected one of the source's cluster, {own}"),
+                format!(
+                    "found a topic of cluster {other} beside delivery: exactly_once; expected one of the source's cluster, {own}"
+                ),
             ),
             (None, None, _) => continue,
         };
-        report.between(&[&delivery, &at], Code::Conflict, message);
+        report.between(&[&at, &delivery], Code::Conflict, message);
     }
 }

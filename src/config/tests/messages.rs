@@ -86,11 +86,13 @@ fn exactly_once_takes_topics_of_the_sources_cluster_and_committed_records() {
             ", isolation: read_uncommitted"
         ),
         [
-            "2:11: delivery: exactly_once beside read_uncommitted; expected read_committed [conflict]",
-            "2:11: delivery: exactly_once beside an HTTP sink; expected a topic of the source's cluster [conflict]",
-            "2:11: delivery: exactly_once beside stdout; expected a topic of the source's cluster [conflict]",
-            "2:11: delivery: exactly_once beside a topic of cluster far; expected one of the source's \
-             cluster, default [conflict]",
+            "3:34: source.isolation: found read_uncommitted beside delivery: exactly_once; expected read_committed [conflict]",
+            "4:15: sinks[0].http: found an HTTP sink beside delivery: exactly_once; expected a topic of the source's cluster \
+             [conflict]",
+            "4:43: sinks[1].stdout: found stdout beside delivery: exactly_once; expected a topic of the source's cluster \
+             [conflict]",
+            "4:76: sinks[2].kafka.cluster: found a topic of cluster far beside delivery: exactly_once; expected one of the \
+             source's cluster, default [conflict]",
         ]
     );
 }

@@ -151,10 +151,10 @@ impl Task {
             refused: false,
             weight_bytes,
         }));
-        let lane = entry.lane;
+        let (lane, finished_bytes) = (entry.lane, entry.weight_bytes + weight_bytes);
         partition.held_bytes += weight_bytes;
         self.held_bytes += weight_bytes;
-        self.finished(weight_bytes);
+        self.finished(finished_bytes);
         self.look_at((assignment, lane));
     }
 

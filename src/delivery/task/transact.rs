@@ -15,8 +15,13 @@ use crate::settings::Delivery;
 use crate::time::{Millis, Moment};
 use crate::transaction::{Transaction, TransactionId};
 
-/// From the start of a transaction to that of the next, unless it is urgent or full.
+/// From the start of a transaction to that of the next, unless something waits for it.
 const INTERVAL: Millis = Millis(100);
+/// What is finished waits no longer where it takes this part of what may be held: half of that is for requests, and
+/// partitions that hold their share of the rest are paused.
+const ENOUGH: usize = 8;
+/// What one transaction takes up at most, as a part of what may be held.
+const MOST: usize = 4;
 /// Records in one transaction.
 const MAX_RECORDS: usize = 20_000;
 
@@ -145,8 +150,8 @@ impl Task {
         if state.in_flight.is_some() {
             return None;
         }
-        let full = state.finished_bytes >= self.most_transaction_bytes();
-        let due = if state.at_once || full || self.draining > 0 {
+        let enough = state.finished_bytes >= self.share.bound() / ENOUGH;
+        let due = if state.at_once || enough || self.draining > 0 {
             Moment::default()
         } else {
             state.not_before
@@ -159,10 +164,6 @@ impl Task {
         ];
         let held = state.held.as_ref().map_or(Moment::default(), |held| held.until);
         due.into_iter().flatten().min().map(|due| due.max(held))
-    }
-
-    fn most_transaction_bytes(&self) -> usize {
-        self.share.bound() / 4
     }
 
     /// Builds the next transaction, if one is due.
@@ -205,7 +206,7 @@ impl Task {
         let mut load = Load {
             records: Vec::new(),
             letters: Vec::new(),
-            most_bytes: self.most_transaction_bytes(),
+            most_bytes: self.share.bound() / MOST,
             bytes: 0,
             away,
             letters_away: self.letters.is_away(now),
@@ -337,7 +338,7 @@ impl Partition {
                 State::Delivering(_) if load.is_full() => Some(Stop::Full),
                 State::Delivering(delivering) => {
                     delivering.sent = u64::MAX;
-                    load.bytes += delivering.weight_bytes;
+                    load.bytes += entry.weight_bytes + delivering.weight_bytes;
                     load.records.push((assignment, seq));
                     let (delivered, lettered) = (Disposition::Delivered, Disposition::DeadLettered);
                     entry.becomes = Some(if delivering.refused { lettered } else { delivered });

@@ -57,6 +57,7 @@ impl Task {
                 let named = partition.commit.in_flight.map(|(_, offset)| offset);
                 let passed = named.is_some_and(|offset| partition.committable() > offset);
                 partition.commit.settled = settled || passed;
+                partition.drain.iter_mut().for_each(|drain| drain.commit_failed = false);
             }
         }
         let outcomes = ended.entries.into_iter().map(|(assignment, _)| (assignment, Ok(())));
