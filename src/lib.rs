@@ -43,3 +43,6 @@ pub mod api;
 pub mod cli;
 
 pub use fnbridge_delivery as delivery;
+
+#[cfg(test)]
+mod bad_bytes;

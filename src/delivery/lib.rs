@@ -29,3 +29,8 @@ pub mod transaction;
 mod work;
 
 pub use task::Task;
+
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../bad_bytes.rs"]
+mod bad_bytes;

@@ -98,7 +98,7 @@ impl Function {
                 let twice = [honest.clone(), honest].concat();
                 Reply::json(&json!({"results": twice}))
             }
-            Lie::HalfBody => Reply::json(&json!({"results": honest})).breaking_off(),
+            Lie::HalfBody => Reply::json(&json!({"results": honest})).cut(),
             Lie::Html => Reply::of(200, "<html>It works!</html>").header("content-type", "text/html"),
             Lie::Garbage => Reply::of(200, vec![0xff, 0x00, b'{', b'[']),
             Lie::OneMissing => unreachable!("it is a verdict for the others"),

@@ -186,7 +186,7 @@ impl Stage {
             .property("session.timeout.ms", "6000")
             .property("heartbeat.interval.ms", "500")
             .with("store", json!(self.store_url))
-            .variable(WORKER, &who.to_string());
+            .environment(WORKER, &who.to_string());
         let worker = Arc::new(Worker::start(&who.to_string(), &self.folder, &setting, None));
         *lock(&self.slots[slot].worker) = Some((who, worker));
     }

@@ -8,6 +8,7 @@ mod contracts;
 mod crash;
 mod edge;
 mod exactly_once;
+mod failures;
 mod fleet;
 mod flights;
 mod handover;
@@ -40,6 +41,7 @@ const TESTS_AT_ONCE: usize = 4;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TESTS_AT_ONCE));
+    let failures = failures::tests();
     let suites = [
         smoke::tests(),
         order::tests(),
@@ -66,7 +68,11 @@ fn main() -> ExitCode {
         flights::tests(),
         handover::tests(),
     ];
-    let trials = suites.into_iter().flat_map(Suite::into_trials).collect();
+    let trials = suites
+        .into_iter()
+        .chain(failures)
+        .flat_map(Suite::into_trials)
+        .collect();
     harness::test::keep_panics_for_the_report();
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::kafka::stop_shared();

@@ -151,6 +151,7 @@ impl Desk {
                 Some(left) => (low, Started::Recreated { committed: left.offset }, None),
                 None => (low, Started::NewPartition, None),
             },
+            Begin::OffsetsGone(low) => (low, Started::OffsetsGone, None),
             Begin::Recreated { committed, low } => (low, Started::Recreated { committed }, None),
             Begin::Overtaken { committed, low } => (committed, Started::Committed, Some(low)),
             Begin::Unknown => (0, Started::NewPartition, None),
@@ -162,7 +163,7 @@ impl Desk {
         });
         let memo = match started {
             Started::Committed => stood.and_then(|stood| stood.memo),
-            Started::NewPartition => None,
+            Started::NewPartition | Started::OffsetsGone => None,
             Started::Recreated { .. } => Some(stood.or(left).unwrap_or_default().of_new_log(position)),
         };
         let began = Stand {

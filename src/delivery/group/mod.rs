@@ -102,6 +102,9 @@ pub enum Started {
     Committed,
     /// The group had none on this partition: from its beginning.
     NewPartition,
+    /// The pipeline has run, and its group had none on any partition: they have expired, or somebody deleted them. From its
+    /// beginning.
+    OffsetsGone,
     /// What was committed is beyond the log's end: the topic was recreated, or cut off. From its beginning.
     Recreated {
         /// What was committed, or where reading stood.
@@ -114,6 +117,11 @@ impl fmt::Display for Started {
         match self {
             Started::Committed => write!(f, "at the committed offset"),
             Started::NewPartition => write!(f, "at the beginning: the group has no offset on this partition"),
+            Started::OffsetsGone => write!(
+                f,
+                "at the beginning: the pipeline has run before, and its group has no offset any more: they have expired, or \
+                 were deleted"
+            ),
             Started::Recreated { committed } => write!(
                 f,
                 "at the beginning: offset {committed} is gone or beyond the end, so the log is another one: the topic was \

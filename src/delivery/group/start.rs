@@ -7,6 +7,8 @@ pub struct Facts {
     pub committed: Option<i64>,
     /// The log's first offset and the one after its last; unknown where its leader does not answer.
     pub log: Option<(i64, i64)>,
+    /// The pipeline has run before, and its group has no offset on any partition any more.
+    pub offsets_are_gone: bool,
 }
 
 /// Where reading starts, and what has to be said about it.
@@ -16,6 +18,8 @@ pub enum Begin {
     Committed(i64),
     /// At the first record: the group has no offset for this partition, which is new to it.
     NewPartition(i64),
+    /// At the first record: the pipeline has run, and its group has no offset on any partition any more.
+    OffsetsGone(i64),
     /// At the first record: the committed offset is past the log's end, so the log is not the one that was read.
     Recreated {
         /// What had been committed.
@@ -41,6 +45,7 @@ pub fn begin(facts: Facts) -> Begin {
         (Some(committed), Some((low, _))) if committed < low => Begin::Overtaken { committed, low },
         // Where the leader does not answer, fetching finds out whether the offset still exists.
         (Some(committed), _) => Begin::Committed(committed),
+        (None, Some((low, _))) if facts.offsets_are_gone => Begin::OffsetsGone(low),
         (None, Some((low, _))) => Begin::NewPartition(low),
         (None, None) => Begin::Unknown,
     }
@@ -96,11 +101,29 @@ mod tests {
         ];
         for (committed, log, expected) in table {
             assert_eq!(
-                begin(Facts { committed, log }),
+                begin(Facts {
+                    committed,
+                    log,
+                    offsets_are_gone: false
+                }),
                 expected,
                 "committed {committed:?}, log {log:?}"
             );
         }
+    }
+
+    #[test]
+    fn offsets_that_have_expired_are_told_from_a_partition_that_is_new() {
+        let of = |committed, log| {
+            begin(Facts {
+                committed,
+                log,
+                offsets_are_gone: true,
+            })
+        };
+        assert_eq!(of(None, Some((7, 9))), Begin::OffsetsGone(7));
+        assert_eq!(of(Some(8), Some((7, 9))), Begin::Committed(8));
+        assert_eq!(of(None, None), Begin::Unknown);
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl Task {
         self.schedule.retries.retain(|(_, other, _)| *other != assignment);
         self.schedule.fresh.retain(|(_, other)| *other != assignment);
         self.schedule.lingering.retain(|(_, other)| *other != assignment);
+        self.schedule.patience.remove(&assignment);
     }
 
     fn forget(&mut self, assignment: Assignment) {

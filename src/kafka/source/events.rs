@@ -28,6 +28,8 @@ pub struct SourceSettings {
     pub never: Vec<String>,
     /// Where reading starts, once.
     pub start: Start,
+    /// The pipeline has run before, as far as the fleet knows: `start` applies no more.
+    pub has_run: bool,
     /// Whether records of transactions that are not committed are read.
     pub isolation: Isolation,
     /// Bytes that the client fetches ahead.
@@ -50,6 +52,7 @@ impl SourceSettings {
             topics,
             never: Vec::new(),
             start: Start::Earliest,
+            has_run: false,
             isolation: Isolation::ReadCommitted,
             prefetch_bytes: 8 << 20,
             inbox_bytes: 4 << 20,

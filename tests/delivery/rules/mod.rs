@@ -8,6 +8,7 @@ mod exactly_once;
 mod guards;
 mod hand_over;
 mod limits;
+mod memos;
 mod sinks;
 mod skips;
 mod stopped;

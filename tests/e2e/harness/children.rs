@@ -43,10 +43,12 @@ pub fn start(mut command: Command) -> Child {
 #[cfg(target_os = "linux")]
 fn die_with_parent(command: &mut Command) {
     use std::os::unix::process::CommandExt;
-    // SAFETY: prctl is async-signal-safe, and nothing else runs between fork and exec.
+    // SAFETY: prctl and signal are async-signal-safe, and nothing else runs between fork and exec.
     unsafe {
         command.pre_exec(|| {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // A file that may not grow is an error to whoever writes, as a full disk is, and not the end.
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             Ok(())
         });
     }

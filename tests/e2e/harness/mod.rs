@@ -9,6 +9,7 @@ pub mod commands;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
+pub mod page;
 pub mod pipeline;
 #[allow(dead_code)]
 pub mod proxy;

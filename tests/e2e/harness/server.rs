@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Response, Uri};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -87,7 +87,17 @@ pub struct Reply {
     body: Bytes,
     takes: Duration,
     gate: Option<Gate>,
-    breaks_off: bool,
+    end: End,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy)]
+enum End {
+    Whole,
+    /// Half of it comes, and nothing more.
+    Hangs,
+    /// Half of it comes, and the connection is lost.
+    IsCut,
 }
 
 impl Reply {
@@ -99,8 +109,20 @@ impl Reply {
             body: body.into(),
             takes: Duration::ZERO,
             gate: None,
-            breaks_off: false,
+            end: End::Whole,
         }
+    }
+
+    /// Only half of the body comes, and the connection stays.
+    pub fn hanging(mut self) -> Reply {
+        self.end = End::Hangs;
+        self
+    }
+
+    /// Only half of the body comes, and the connection is lost.
+    pub fn cut(mut self) -> Reply {
+        self.end = End::IsCut;
+        self
     }
 
     /// 200 with JSON.
@@ -135,12 +157,6 @@ impl Reply {
     /// The server takes this long over it.
     pub fn taking(mut self, time: Duration) -> Reply {
         self.takes = time;
-        self
-    }
-
-    /// The connection breaks in the middle of the body.
-    pub fn breaking_off(mut self) -> Reply {
-        self.breaks_off = true;
         self
     }
 
@@ -196,6 +212,7 @@ impl Server {
     }
 
     /// The same, and it keeps no request: for tests that last.
+    #[allow(dead_code)] // The chaos suite's.
     pub fn start_forgetful(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
         Server::start_that(false, script)
     }
@@ -230,6 +247,7 @@ impl Server {
     }
 
     /// The port where it listens.
+    #[allow(dead_code)] // The chaos suite's.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -331,13 +349,24 @@ async fn respond(shared: Arc<Shared>, uri: Uri, headers: HeaderMap, body: Bytes)
     for (name, value) in &reply.headers {
         response = response.header(*name, value);
     }
-    let body = if reply.breaks_off {
-        let half = reply.body.slice(..reply.body.len() / 2);
-        Body::from_stream(stream::iter([Ok(half), Err(std::io::Error::other("broken off"))]))
-    } else {
-        Body::from(reply.body)
-    };
-    response.body(body).expect("a response")
+    response.body(ending(reply.body, reply.end)).expect("a response")
+}
+
+fn ending(whole: Bytes, end: End) -> Body {
+    let half = whole.slice(..whole.len() / 2);
+    let begun = stream::once(async move { Ok::<Bytes, std::io::Error>(half) });
+    match end {
+        End::Whole => Body::from(whole),
+        End::Hangs => Body::from_stream(begun.chain(stream::pending())),
+        End::IsCut => {
+            let lost = stream::once(async {
+                // Not in one piece with what came before.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            });
+            Body::from_stream(begun.chain(lost))
+        }
+    }
 }
 
 fn record(shared: &Shared, uri: Uri, headers: HeaderMap, body: Bytes) -> Request {

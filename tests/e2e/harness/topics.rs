@@ -9,7 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -317,6 +317,39 @@ impl Client {
             consumer.fetch_group_list(Some(group), ONE_CALL).ok()
         });
         found.groups().iter().map(|group| group.members().len()).sum()
+    }
+
+    /// Forgets a group and its offsets, as brokers do after a while without members.
+    pub fn delete_group(&self, group: &str) {
+        wait::until("the group to be deleted", || {
+            let deleted = block_on(self.admin().delete_groups(&[group], &admin_options())).expect("an answer");
+            deleted.iter().all(Result::is_ok).then_some(())
+        });
+    }
+
+    /// Commits an offset for a group that nobody is in, with a text beside it.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64, beside: &str) {
+        let consumer = self.consumer(group).expect("a consumer");
+        let mut moved = TopicPartitionList::new();
+        moved
+            .add_partition_offset(topic, partition, Offset::Offset(offset))
+            .expect("an offset");
+        moved
+            .find_partition(topic, partition)
+            .expect("just added")
+            .set_metadata(beside);
+        consumer.commit(&moved, CommitMode::Sync).expect("a commit");
+    }
+
+    /// A member of a group that reads a topic, as another program has it; it leaves when it is dropped.
+    pub fn join(&self, group: &str, topic: &str) -> BaseConsumer {
+        let consumer = self.consumer(group).expect("a consumer");
+        consumer.subscribe(&[topic]).expect("a subscription");
+        wait::until_true("the other program to be a member", || {
+            let _ = consumer.poll(Duration::from_millis(50));
+            consumer.assignment().is_ok_and(|assigned| assigned.count() > 0)
+        });
+        consumer
     }
 
     /// What a group has committed for a topic: by partition, the offset and what stands beside it.

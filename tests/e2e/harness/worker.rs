@@ -47,6 +47,12 @@ impl Setting {
         }
     }
 
+    /// With an environment variable.
+    pub fn environment(mut self, name: &str, value: &str) -> Setting {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// With more of the worker's configuration.
     pub fn with(mut self, field: &str, value: Value) -> Setting {
         self.more[field] = value;
@@ -56,12 +62,6 @@ impl Setting {
     /// With more of its cluster's configuration.
     pub fn with_cluster(mut self, field: &str, value: Value) -> Setting {
         self.cluster[field] = value;
-        self
-    }
-
-    /// With a variable in its environment.
-    pub fn variable(mut self, name: &str, value: &str) -> Setting {
-        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -200,6 +200,24 @@ impl Worker {
         self.output.lock().unwrap().clone()
     }
 
+    /// All lines of the log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// From now on files may not grow beyond this many bytes, as on a disk that is full; `None`: they may again.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = libc::rlimit {
+            rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        let id = libc::pid_t::try_from(self.child.lock().unwrap().id()).expect("a process id");
+        // SAFETY: the limit is read, nothing is written; the child has not been waited for, so the id is still its own.
+        let set = unsafe { libc::prlimit(id, libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut()) };
+        assert_eq!(set, 0, "a limit on files: {}", std::io::Error::last_os_error());
+    }
+
     /// SIGKILL.
     pub fn kill(&self) {
         let mut child = self.child.lock().unwrap();
@@ -267,12 +285,8 @@ impl Worker {
         format!("log of worker {}:\n{lines}", self.name)
     }
 
-    /// All lines of its log so far.
-    pub fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
-    }
-
     /// Its process.
+    #[allow(dead_code)] // The chaos suite's.
     pub fn process_id(&self) -> u32 {
         self.child.lock().unwrap().id()
     }

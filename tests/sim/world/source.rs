@@ -50,6 +50,7 @@ impl World {
             let facts = Facts {
                 committed: committed.as_ref().map(|c| c.offset),
                 log: (!blind).then_some((log.start, log.next_offset)),
+                offsets_are_gone: false,
             };
             let begin = group::begin(facts);
             resolved.push(Resolved {
@@ -184,7 +185,7 @@ impl World {
                 let logs = &self.logs[source.partition as usize];
                 let log = match started {
                     Started::Committed => self.group_log(source.partition as usize),
-                    Started::NewPartition | Started::Recreated { .. } => logs.now().incarnation,
+                    Started::NewPartition | Started::OffsetsGone | Started::Recreated { .. } => logs.now().incarnation,
                 };
                 self.workers[worker].source.logs.insert(*assignment, log);
             }

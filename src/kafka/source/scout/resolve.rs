@@ -30,6 +30,7 @@ impl Worker {
                 let facts = Facts {
                     committed: committed.as_ref().map(|c| c.offset),
                     log: logs.get(place).copied(),
+                    offsets_are_gone: self.offsets_are_gone.get(),
                 };
                 Resolved {
                     place: place.clone(),
@@ -95,8 +96,8 @@ impl Worker {
             return;
         }
         let new = resolved.iter().filter_map(|r| match r.begin {
-            Begin::NewPartition(low) => Some((r.place.clone(), low)),
-            _ => None,
+            Begin::NewPartition(low) | Begin::OffsetsGone(low) => Some((r.place.clone(), low)),
+            Begin::Committed(_) | Begin::Recreated { .. } | Begin::Overtaken { .. } | Begin::Unknown => None,
         });
         let new: Vec<_> = new.collect();
         if !new.is_empty()
