@@ -2,6 +2,8 @@
 
 mod aliyun_fc;
 mod aws_lambda;
+#[cfg(test)]
+mod bad;
 mod cloudevents;
 #[cfg(test)]
 mod golden;
