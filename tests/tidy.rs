@@ -142,8 +142,11 @@ fn every_direct_dependency_has_its_reason() {
         .map(|found| (found[1].to_owned(), found[2].trim().to_owned()))
         .collect();
     let mut used = dependencies(&root().join("Cargo.toml"));
-    used.extend(dependencies(&root().join("src/delivery/Cargo.toml")));
+    for manifest in ["src/delivery/Cargo.toml", "tests/sim/Cargo.toml"] {
+        used.extend(dependencies(&root().join(manifest)));
+    }
     used.remove("fnbridge-delivery");
+    used.remove("fnbridge-sim");
     let mut problems: Vec<String> = (used.iter().filter(|name| !reasons.contains_key(*name)))
         .map(|name| format!("{name} has no line in docs/dependencies.md"))
         .collect();
@@ -436,7 +439,8 @@ fn documents() -> Vec<PathBuf> {
 fn targets() -> Vec<PathBuf> {
     let path = Regex::new(r#"(?m)^path = "([^"]+\.rs)""#).unwrap();
     let mut targets = vec![root().join("src/lib.rs"), root().join("src/main.rs")];
-    for manifest in ["Cargo.toml", "src/delivery/Cargo.toml"].map(|manifest| root().join(manifest)) {
+    let manifests = ["Cargo.toml", "src/delivery/Cargo.toml", "tests/sim/Cargo.toml"];
+    for manifest in manifests.map(|manifest| root().join(manifest)) {
         let folder = manifest.parent().unwrap().to_owned();
         let text = read(&manifest);
         targets.extend(

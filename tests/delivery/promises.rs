@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use fnbridge_delivery::rate::Rate;
-use fnbridge_delivery::settings::{OnExhausted, Ordering};
+use fnbridge_delivery::settings::{Delivery, OnExhausted, Ordering, TaskSettings};
 use fnbridge_delivery::time::Millis;
 
 use fnbridge_sim::history::History;
@@ -171,6 +171,35 @@ fn finished_work_is_not_redone() {
         (plan.faults.rebalance, plan.faults.crash) = (0.02, 0.01);
     });
     assert!(befell(&worlds, |b| b.settled_before) > 1_000);
+}
+
+#[test]
+fn finished_work_survives_a_change_of_ordering() {
+    let worlds = worlds(15, |plan| {
+        let first = plan.settings[0].clone();
+        let with = |ordering| TaskSettings {
+            ordering,
+            ..first.clone()
+        };
+        plan.settings = [Ordering::None, Ordering::Key, Ordering::Partition].map(with).to_vec();
+        (plan.faults.rebalance, plan.faults.crash, plan.faults.restart) = (0.02, 0.01, 0.01);
+    });
+    assert!(befell(&worlds, |b| b.settled_before_change) > 1_000);
+}
+
+#[test]
+fn exactly_once() {
+    let worlds = worlds(14, |plan| {
+        plan.settings
+            .iter_mut()
+            .for_each(|s| (s.delivery, s.sinks) = (Delivery::ExactlyOnce, s.sinks.max(1)));
+        (plan.faults.crash, plan.faults.crash_between) = (0.01, 0.003);
+        (plan.faults.fence, plan.faults.rebalance, plan.faults.corrupt_memo) = (0.01, 0.01, 0.0);
+        (plan.faults.ack_lost, plan.faults.commit_refused, plan.faults.slow) = (0.05, 0.2, 0.1);
+    });
+    assert!(befell(&worlds, |b| b.transactions) > 1_000);
+    assert!(befell(&worlds, |b| b.aborted) > 500 && befell(&worlds, |b| b.undecided) > 50);
+    assert_eq!(befell(&worlds, |b| b.repeated), 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The rules of delivery, in plain words.
 
+mod ahead;
 mod answers;
 mod batches;
 mod bounds;
