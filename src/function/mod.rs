@@ -249,8 +249,8 @@ impl Function {
     fn meaning(&self, answer: &HttpAnswer, batch: &Batch<'_>) -> Answer {
         let status = answer.status.as_u16();
         let class = match self.contract.function_error(&answer.headers) {
-            Some(reason) if answer.status.is_success() => Class::FunctionError(reason),
-            _ => status::classify(status, &answer.headers, &self.settings.overrides, SystemTime::now()),
+            Some(reason) => Class::FunctionError(reason),
+            None => status::classify(status, &answer.headers, &self.settings.overrides, SystemTime::now()),
         };
         let failure = |reason: String| Failure {
             reason,
