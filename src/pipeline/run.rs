@@ -29,7 +29,7 @@ enum Ended {
     /// It was told to, and has drained.
     Closed,
     /// Its source can't go on.
-    SourceEnded,
+    SourceGone,
     /// Whether a transaction was committed can't be known here: it is not drained, and commits nothing more.
     Undecided,
 }
@@ -59,7 +59,7 @@ pub(super) async fn supervise(
         let run = Run::start(&pipeline, told, &telemetry, &picture, &skips, prepared);
         match run.run(&mut commands, &mut told).await {
             Ended::Closed => break,
-            Ended::SourceEnded | Ended::Undecided => {}
+            Ended::SourceGone | Ended::Undecided => {}
         }
         let wait = restarts.after(began.elapsed());
         telemetry.pipeline_restarts(wait);
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
                     self.events.recv_now(&mut arrived);
                 }
                 open = self.events.recv_many(&mut arrived) => if !open {
-                    return if closing { Ended::Closed } else { Ended::SourceEnded };
+                    return if closing { Ended::Closed } else { Ended::SourceGone };
                 },
                 () = sleep_until(wakeup) => self.handle(Event::Tick),
             }

@@ -169,7 +169,7 @@ fn a_worker_that_comes_back_with_other_topics_reads_those(test: &Test) {
     let with = |topics: &[&String]| scene.pipeline("0").set("source.topics", json!(topics));
     let setting = scene.setting_with_id(0);
     let first = test.worker_on(&setting, &with(&[&scene.source, &dropped]));
-    await_spread(&[first.clone()], 3);
+    await_spread(std::slice::from_ref(&first), 3);
     assert!(first.stop().success());
     assert_eq!(
         test.client().members(&scene.pipeline("0").group()),
@@ -227,7 +227,7 @@ fn under_the_newer_group_protocol_partitions_change_hands_and_are_committed_with
     let scene = Scene::of(test, 4);
     let setting = |n| scene.setting_with_id(n).property("group.protocol", "consumer");
     let first = scene.worker("0", &setting(0));
-    await_spread(&[first.clone()], 4);
+    await_spread(std::slice::from_ref(&first), 4);
     let load = Load::start(test.client(), &scene.source, 4);
     scene.await_calls(&["0"], 3);
     let from = scene.function.count();
