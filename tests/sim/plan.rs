@@ -79,6 +79,8 @@ pub struct Faults {
     /// An answer is a failed attempt, though nothing is wrong with the records.
     pub flaky: f64,
     pub busy: f64,
+    /// The function stops in the middle of a batch, and says so.
+    pub stops: f64,
     pub deliver_nothing: f64,
     /// A request to a sink is cut short.
     pub cut_short: f64,
@@ -94,7 +96,7 @@ pub struct Faults {
 
 impl Faults {
     /// Each with its name.
-    pub fn each(&mut self) -> [(&'static str, &mut f64); 24] {
+    pub fn each(&mut self) -> [(&'static str, &mut f64); 25] {
         [
             ("rebalance", &mut self.rebalance),
             ("eager", &mut self.eager),
@@ -113,6 +115,7 @@ impl Faults {
             ("clock", &mut self.clock),
             ("flaky", &mut self.flaky),
             ("busy", &mut self.busy),
+            ("stops", &mut self.stops),
             ("deliver_nothing", &mut self.deliver_nothing),
             ("cut_short", &mut self.cut_short),
             ("ack_lost", &mut self.ack_lost),
@@ -213,6 +216,7 @@ impl Plan {
                     clock: rare(rng, 0.01),
                     flaky: rare(rng, 0.5),
                     busy: rare(rng, 0.3),
+                    stops: rare(rng, 0.05),
                     deliver_nothing: rare(rng, 0.02),
                     cut_short: rare(rng, 0.3),
                     ack_lost: rare(rng, 0.1),

@@ -36,6 +36,8 @@ pub enum Verdict {
     Deliver,
     Drop,
     Again,
+    /// The function stopped before it came to this record.
+    Stopped,
     GiveUp,
 }
 

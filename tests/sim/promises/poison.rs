@@ -21,7 +21,7 @@ impl OnePoison {
     /// Nothing makes calls fail but poison records.
     fn is_plain(seen: &Seen<'_>) -> bool {
         let (faults, records) = (&seen.plan.faults, &seen.plan.records);
-        let calls = [faults.flaky, faults.busy, faults.outage, faults.skip];
+        let calls = [faults.flaky, faults.busy, faults.stops, faults.outage, faults.skip];
         let kinds = [
             records.refused,
             records.too_large,
@@ -82,7 +82,7 @@ impl Promise for OnePoison {
                 let Some((said, verdict, carried)) = last else {
                     return Err(format!("{place} is given up by the function, which was never asked"));
                 };
-                let own = *carried == 1 || matches!(verdict, Some(Verdict::GiveUp | Verdict::Again));
+                let own = *carried == 1 || matches!(verdict, Some(Verdict::GiveUp | Verdict::Again | Verdict::Stopped));
                 let aged = seen.settings[worker].retry.max_age.is_some();
                 holds!(
                     own || aged,

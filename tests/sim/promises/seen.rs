@@ -72,6 +72,9 @@ pub(super) struct Durable {
     pub leave: bool,
 }
 
+/// Whose record a letter on its way is of, where that stands, and the result that was refused.
+type LetterSeen = (Option<Assignment>, Place, Option<ResultOf>);
+
 pub(super) struct Seen<'a> {
     pub plan: &'a Plan,
     pub logs: &'a [Logs],
@@ -82,7 +85,7 @@ pub(super) struct Seen<'a> {
     pub holdings: BTreeMap<Assignment, Holding>,
     pub calls: BTreeMap<(usize, CallId), CallSeen>,
     pub stores: BTreeMap<(usize, StoreId), StoreSeen>,
-    pub letters: BTreeMap<(usize, LetterId), (Option<Assignment>, Place, Option<ResultOf>)>,
+    pub letters: BTreeMap<(usize, LetterId), LetterSeen>,
     pub transactions: BTreeMap<(usize, TransactionId), TransactionSeen>,
     pub records: BTreeMap<Place, Durable>,
     /// By partition: which log, and up to where.

@@ -187,7 +187,10 @@ impl World {
             stands_ms = self.rng.between(1, *self.rng.clone().pick(&[1_000, 60_000, 3_600_000]));
             self.now += stands_ms;
             let held = self.workers.iter_mut().flat_map(|w| w.held.values_mut());
-            held.for_each(|held| held.deadline = held.deadline.map(|deadline| deadline + stands_ms));
+            held.for_each(|held| {
+                held.deadline = held.deadline.map(|deadline| deadline + stands_ms);
+                held.lose_patience(stands_ms);
+            });
         }
         self.note(Fact::Clock { wall_ms, stands_ms });
     }

@@ -54,7 +54,7 @@ pub fn answer(health: Health, faults: &Faults, rng: &mut Rng, log: &Log, records
     if rng.chance(faults.deliver_nothing) {
         return Answer::DeliverNothing;
     }
-    of_records(rng, log, records)
+    of_records(rng, faults.stops, log, records)
 }
 
 fn busy(rng: &mut Rng, unavailable: bool) -> Answer {
@@ -65,7 +65,7 @@ fn busy(rng: &mut Rng, unavailable: bool) -> Answer {
     }
 }
 
-fn of_records(rng: &mut Rng, log: &Log, records: &[Arc<Record>]) -> Answer {
+fn of_records(rng: &mut Rng, stops: f64, log: &Log, records: &[Arc<Record>]) -> Answer {
     let entries: Vec<_> = records.iter().filter_map(|r| log.entry(r.offset)).collect();
     let any = |kind: &Kind| entries.iter().any(|entry| entry.kind == *kind);
     if any(&Kind::Poison) {
@@ -94,6 +94,14 @@ fn of_records(rng: &mut Rng, log: &Log, records: &[Arc<Record>]) -> Answer {
         },
         _ => Verdict::Deliver(entry.outputs()),
     };
-    let _ = rng;
-    Answer::Verdicts(entries.iter().map(verdict).collect())
+    let mut verdicts: Vec<Verdict> = entries.iter().map(verdict).collect();
+    if rng.chance(stops) {
+        let from = rng.below(verdicts.len() as u64) as usize;
+        verdicts[from..].fill(Verdict::Again);
+        verdicts[from] = Verdict::Retry {
+            after: None,
+            reason: "it stopped at this record".into(),
+        };
+    }
+    Answer::Verdicts(verdicts)
 }

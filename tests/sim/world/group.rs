@@ -68,7 +68,7 @@ impl Group {
     }
 
     /// Partitions that can be handed out now.
-    pub fn to_hand_out(&mut self) -> Vec<usize> {
+    pub fn take_unowned(&mut self) -> Vec<usize> {
         if self.eager && self.owners.iter().any(|owner| owner.is_some()) {
             return Vec::new();
         }

@@ -325,7 +325,8 @@ fn said(answer: &Answer) -> Said {
     let short = |verdict: &Verdict| match verdict {
         Verdict::Deliver(_) => Short::Deliver,
         Verdict::Drop => Short::Drop,
-        Verdict::Retry { .. } | Verdict::Again => Short::Again,
+        Verdict::Retry { .. } => Short::Again,
+        Verdict::Again => Short::Stopped,
         Verdict::DeadLetter { .. } => Short::GiveUp,
     };
     match answer {

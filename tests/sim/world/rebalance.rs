@@ -6,6 +6,7 @@ use std::rc::Rc;
 use fnbridge_delivery::Task;
 use fnbridge_delivery::event::{Assignment, Event};
 use fnbridge_delivery::group::{Desk, Place};
+use fnbridge_delivery::settings::Delivery;
 
 use super::log::Logs;
 use super::worker::{Held, Life, Said, Worker};
@@ -83,7 +84,7 @@ impl World {
     pub(super) fn hand_out(&mut self) {
         let live = self.live();
         let mut given: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for partition in self.group.to_hand_out() {
+        for partition in self.group.take_unowned() {
             let target = self.group.targets[partition];
             let worker = match live.contains(&target) {
                 true => target,
@@ -142,7 +143,10 @@ impl World {
         self.befell.drains += 1;
         let named = w.commit.iter().flatten().any(|entry| entry.assignment == assignment);
         promise!(!named, commits, "{assignment:?} is let go with a commit in flight");
-        if held.last_commit_refused {
+        // Where transactions come to nothing, a drain's deadline ends the wait for its last one.
+        let exactly_once = w.settings.delivery == Delivery::ExactlyOnce;
+        let in_vain = exactly_once && held.deadline.is_some_and(|deadline| self.now >= deadline);
+        if held.last_commit_refused || in_vain {
             self.forgive(&held);
         }
     }

@@ -158,6 +158,19 @@ pub struct Held {
     pub calls: u64,
 }
 
+/// How long a task waits for the records of a memo's batches.
+const PATIENCE_MS: u64 = 300_000;
+
+impl Held {
+    /// Batches that have not come whole by then are let go of.
+    pub fn lose_patience(&mut self, waited_ms: u64) {
+        let has_come = |offset: &i64| *offset < self.position;
+        if waited_ms >= PATIENCE_MS && !self.batches.keys().all(has_come) {
+            self.unbound.extend(self.batches.keys());
+        }
+    }
+}
+
 impl Worker {
     pub fn new(settings: Rc<TaskSettings>, desk: Desk, skips: SkipBook) -> Worker {
         Worker {
