@@ -3,8 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, Connection};
 
 /// What the two databases have in different words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub fn connections(url: &str, limits: Limits) -> Result<(Dialect, AnyPool), sqlx
     if in_memory {
         options = options.max_connections(1).idle_timeout(None).max_lifetime(None);
     }
+    if dialect == Dialect::Sqlite && !in_memory {
+        options = options.before_acquire(|connection, _| Box::pin(async move { Ok(is_sound(connection).await) }));
+    }
     if dialect == Dialect::Sqlite {
         options = options.after_connect(|connection, _| {
             Box::pin(async move {
@@ -61,4 +64,13 @@ pub fn connections(url: &str, limits: Limits) -> Result<(Dialect, AnyPool), sqlx
         });
     }
     Ok((dialect, options.connect_lazy_with(AnyConnectOptions::from_str(&whole)?)))
+}
+
+/// Whether a transaction can be begun. SQLite ends one by itself where a write fails, as on a full disk; a connection that was not
+/// told counts it as open from then on, and is no use any more.
+async fn is_sound(connection: &mut AnyConnection) -> bool {
+    match connection.begin_with("BEGIN").await {
+        Ok(open) => open.rollback().await.is_ok(),
+        Err(_) => false,
+    }
 }

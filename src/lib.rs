@@ -14,6 +14,8 @@ pub mod kafka;
 
 pub mod convert;
 
+pub mod filter;
+
 pub mod function;
 
 pub mod sink;
@@ -41,3 +43,6 @@ pub mod api;
 pub mod cli;
 
 pub use fnbridge_delivery as delivery;
+
+#[cfg(test)]
+mod bad_bytes;

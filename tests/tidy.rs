@@ -142,8 +142,11 @@ fn every_direct_dependency_has_its_reason() {
         .map(|found| (found[1].to_owned(), found[2].trim().to_owned()))
         .collect();
     let mut used = dependencies(&root().join("Cargo.toml"));
-    used.extend(dependencies(&root().join("src/delivery/Cargo.toml")));
+    for manifest in ["src/delivery/Cargo.toml", "tests/sim/Cargo.toml"] {
+        used.extend(dependencies(&root().join(manifest)));
+    }
     used.remove("fnbridge-delivery");
+    used.remove("fnbridge-sim");
     let mut problems: Vec<String> = (used.iter().filter(|name| !reasons.contains_key(*name)))
         .map(|name| format!("{name} has no line in docs/dependencies.md"))
         .collect();
@@ -243,6 +246,131 @@ fn generated_pages_are_current() {
     );
 }
 
+/// A row of `docs/failures.md`: what is seen, and the tests that prove it.
+struct Row<'a> {
+    line: usize,
+    seen: &'a str,
+    tests: Vec<&'a str>,
+}
+
+const HEAD: &str = "| situation | what happens | what you see | test | elsewhere |";
+
+fn failure_rows<'a>(page: &'a str, problems: &mut Vec<String>) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    for (at, text) in page.lines().enumerate().filter(|(_, text)| text.starts_with('|')) {
+        if text == HEAD || text.starts_with("|---") {
+            continue;
+        }
+        let line = at + 1;
+        let cells: Vec<&str> = text.trim().trim_matches('|').split('|').map(str::trim).collect();
+        let tests: Vec<&str> = cells
+            .get(3)
+            .into_iter()
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        if cells.len() != 5 || cells[..2].contains(&"") {
+            problems.push(format!(
+                "line {line}: found {} cells, expected five, the first two not empty",
+                cells.len()
+            ));
+        } else if tests.is_empty() {
+            problems.push(format!("line {line}: names no test"));
+        } else {
+            let seen = cells[2];
+            rows.push(Row { line, seen, tests });
+        }
+    }
+    rows
+}
+
+/// A test's function, where it is there and runs in its suite: the text of its file, and its own.
+fn find_test(name: &str) -> Option<(String, String)> {
+    let mut parts: Vec<&str> = name.split("::").collect();
+    let (function, suite) = (parts.pop()?, parts.remove(0));
+    let folder = match suite {
+        "unit" => root().join("src"),
+        "e2e" | "delivery" | "control" | "sim" | "chaos" => root().join("tests").join(suite),
+        _ => return None,
+    };
+    let in_module = |file: &PathBuf| {
+        let path = relative(file);
+        parts
+            .iter()
+            .all(|part| *part == "tests" || path.contains(&format!("/{part}")))
+    };
+    rust_files(&folder).into_iter().filter(in_module).find_map(|file| {
+        let text = read(&file);
+        let at = text.find(&format!("fn {function}("))?;
+        let is_ignored = text[..at].lines().rev().take(3).any(|line| line.contains("#[ignore"));
+        // Tests with a harness of their own run where they are listed.
+        let is_listed = suite != "e2e" || text.lines().any(|line| line == format!("    {function},"));
+        let own = function_text(&text, function)?.to_owned();
+        (!is_ignored && is_listed).then_some((text, own))
+    })
+}
+
+fn function_text<'a>(text: &'a str, function: &str) -> Option<&'a str> {
+    let at = text.find(&format!("fn {function}("))?;
+    let end = text[at..].find("\n}\n").unwrap_or(text.len() - at);
+    Some(&text[at..at + end])
+}
+
+/// Whether a test looks for what the page says, itself or by another function of its file.
+fn looks_at_what_is_seen((file, own): &(String, String)) -> bool {
+    let with_test = Regex::new(r"(\w+)\(test, ").unwrap();
+    let others = with_test
+        .captures_iter(own)
+        .filter_map(|found| function_text(file, found.get(1)?.as_str()));
+    others
+        .chain([own.as_str()])
+        .any(|text| text.contains(".sees_what_the_page_says("))
+}
+
+#[test]
+fn every_row_of_the_failures_has_a_test_that_looks_for_what_it_says() {
+    let page = read(&root().join("docs/failures.md"));
+    let mut problems = Vec::new();
+    let rows = failure_rows(&page, &mut problems);
+    assert!(rows.len() >= 50, "found {} rows", rows.len());
+    for row in rows {
+        let found: Vec<(&str, Option<(String, String)>)> =
+            row.tests.iter().map(|test| (*test, find_test(test))).collect();
+        let missing = found.iter().filter(|(_, found)| found.is_none());
+        problems.extend(missing.map(|(test, _)| format!("line {}: no test {test} runs", row.line)));
+        let sees = |(test, found): &(&str, Option<(String, String)>)| {
+            test.starts_with("e2e::") && found.as_ref().is_some_and(looks_at_what_is_seen)
+        };
+        if row.seen.contains('`') && !found.iter().any(sees) {
+            problems.push(format!(
+                "line {}: none of its tests looks for what it says is seen",
+                row.line
+            ));
+        }
+    }
+    assert_none(
+        &problems,
+        "docs/failures.md: each row has tests, and they see what it says",
+    );
+}
+
+#[test]
+fn a_row_without_a_test_is_found() {
+    let row = |cells: &str| {
+        let mut problems = Vec::new();
+        let found = failure_rows(cells, &mut problems).len();
+        (found, problems.len())
+    };
+    assert_eq!(row("| a | b | c | `e2e::x::y` | |"), (1, 0));
+    assert_eq!(row("| a | b | c |  | |"), (0, 1));
+    assert_eq!(row("| a | b | `e2e::x::y` | |"), (0, 1));
+    assert!(find_test("e2e::outage::a_function_that_never_was").is_none());
+    assert!(
+        find_test("e2e::flights::every_flight_arrives_in_order_though_a_worker_is_killed").is_none(),
+        "not in every run"
+    );
+    assert!(find_test("unit::memo::tests::a_memo_comes_back_as_it_was_written").is_some());
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -311,7 +439,8 @@ fn documents() -> Vec<PathBuf> {
 fn targets() -> Vec<PathBuf> {
     let path = Regex::new(r#"(?m)^path = "([^"]+\.rs)""#).unwrap();
     let mut targets = vec![root().join("src/lib.rs"), root().join("src/main.rs")];
-    for manifest in ["Cargo.toml", "src/delivery/Cargo.toml"].map(|manifest| root().join(manifest)) {
+    let manifests = ["Cargo.toml", "src/delivery/Cargo.toml", "tests/sim/Cargo.toml"];
+    for manifest in manifests.map(|manifest| root().join(manifest)) {
         let folder = manifest.parent().unwrap().to_owned();
         let text = read(&manifest);
         targets.extend(

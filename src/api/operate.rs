@@ -321,7 +321,10 @@ async fn change_saying(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::bad_bytes::bad_text;
 
     fn order(records: &str) -> Result<(String, i32, i64, i64), String> {
         let request = SkipRequest {
@@ -346,6 +349,22 @@ mod tests {
             "orders/3/4-",
         ] {
             assert!(order(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_order_to_skip_is_a_bounded_range_or_is_refused(records in bad_text("ids")) {
+            match order(&records) {
+                Ok((topic, partition, from, to)) => {
+                    prop_assert!(!topic.is_empty() && partition >= 0 && (0..=to).contains(&from) && to - from < MAX_SKIPPED);
+                    let again = order(&format!("{topic}/{partition}/{from}-{to}"));
+                    prop_assert_eq!(again, Ok((topic, partition, from, to)));
+                }
+                Err(why) => prop_assert!(why.contains("expected")),
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use remote::Failure;
+use tokio::runtime::Runtime;
 
 /// The exit code for wrong usage and invalid input; clap's own is the same.
 const INVALID: u8 = 2;
@@ -70,7 +71,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Dev(args) => finish(on_runtime(dev::run(args))),
-        Command::Serve(args) => served(on_runtime(serve::run(args))),
+        Command::Serve(args) => served(until_drained(serve::run(args))),
         Command::Register(args) => done(on_runtime(args.run())),
         Command::Apply(args) => done(on_runtime(args.run())),
         Command::Pipelines(args) => done(on_runtime(args.run())),
@@ -106,8 +107,20 @@ fn pipeline_name(topic: &str) -> String {
 }
 
 fn on_runtime<T, E: From<String>>(command: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no threads to run on: {error}"))?;
-    runtime.block_on(command)
+    runtime()?.block_on(command)
+}
+
+/// The same for a worker, whose process ends as soon as it has drained: what its threads still ask a cluster, which may take
+/// seconds to answer, is nobody's question any more, and whoever starts the worker again waits for its end.
+fn until_drained<T, E: From<String>>(command: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime() -> Result<Runtime, String> {
+    Runtime::new().map_err(|error| format!("no threads to run on: {error}"))
 }
 
 fn done(outcome: Result<(), Failure>) -> ExitCode {

@@ -187,6 +187,8 @@ impl JsonSchema for Size {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -221,6 +223,20 @@ mod tests {
         }
         for text in ["", "MiB", "-1", "1TB", "1 MiB", "1mb"] {
             assert_eq!(Size::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_read_is_shown_as_what_reads_the_same(text in "[0-9.]{0,18}(ms|s|m|h|d|B|KB|MB|GB|KiB|MiB|GiB|)") {
+            if let Some(span) = Span::parse(&text) {
+                prop_assert_eq!(Span::parse(&span.to_string()), Some(span));
+            }
+            if let Some(size) = Size::parse(&text) {
+                prop_assert_eq!(Size::parse(&size.to_string()), Some(size));
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Dead letters: the record format, the topic, and writing to it.
 
 mod again;
+#[cfg(test)]
+mod bad;
 mod fingerprint;
 mod format;
 mod headers;

@@ -15,7 +15,7 @@ use crate::kafka::ClusterSettings;
 /// What a letter loses, in this order.
 const EXPENDABLE: [&str; 3] = [RESULT, RESPONSE, STACK_TRACE];
 
-fn settings() -> DeadLetterSettings {
+pub(super) fn settings() -> DeadLetterSettings {
     DeadLetterSettings {
         cluster: Arc::new(ClusterSettings::plaintext("default", "127.0.0.1:9092")),
         topic: "p.dead-letter".into(),
@@ -29,7 +29,7 @@ fn settings() -> DeadLetterSettings {
     }
 }
 
-fn letter(headers: Vec<Header>, response: &'static [u8], result: Option<Output>) -> Letter {
+pub(super) fn letter(headers: Vec<Header>, response: &'static [u8], result: Option<Output>) -> Letter {
     let source = TopicPartition {
         topic: "orders".into(),
         partition: 3,

@@ -13,6 +13,8 @@ use crate::kafka::{Admin, Health, KafkaError, Kind, Outgoing, Producer, Producer
 const ROOM_BYTES: usize = 1 << 20;
 /// A topic that allows records larger than this is not asked whether it can be written: asking takes one larger still.
 const MAX_ASKED_BYTES: usize = 16 << 20;
+/// How far ahead of their clock brokers let records be, if nobody says otherwise.
+const USUALLY_AHEAD_MS: i64 = 3_600_000;
 /// How long the broker has to refuse the record that asks.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -65,8 +67,9 @@ struct Found {
 }
 
 async fn created(settings: &DeadLetterSettings, admin: &Admin) -> Result<Found, String> {
-    let source_bytes = source_message_bytes(settings, admin).await;
-    let plan = plan(settings, admin, source_bytes).await?;
+    let allowed = allowed_in_sources(settings, admin).await;
+    let source_bytes = allowed.message_bytes;
+    let plan = plan(settings, admin, allowed).await?;
     if !admin.create_topic(&plan).await.map_err(told)? {
         // Another worker was faster.
         return found(settings, admin).await;
@@ -86,11 +89,11 @@ async fn created(settings: &DeadLetterSettings, admin: &Admin) -> Result<Found, 
 async fn found(settings: &DeadLetterSettings, admin: &Admin) -> Result<Found, String> {
     match admin.topic_config(&settings.topic).await {
         Ok(config) => {
-            let source_bytes = source_message_bytes(settings, admin).await;
+            let allowed = allowed_in_sources(settings, admin).await;
             let known = Proof {
                 created: false,
                 max_message_bytes: config.max_message_bytes,
-                warnings: objections(&settings.topic, &config, source_bytes)?,
+                warnings: objections(&settings.topic, &config, allowed)?,
             };
             Ok(Found {
                 known,
@@ -117,7 +120,8 @@ async fn found(settings: &DeadLetterSettings, admin: &Admin) -> Result<Found, St
 }
 
 /// What stands against a topic: what is worth a warning or, as an error, what it can't be used with.
-fn objections(topic: &str, config: &TopicConfig, source_bytes: usize) -> Result<Vec<String>, String> {
+fn objections(topic: &str, config: &TopicConfig, sources: Allowed) -> Result<Vec<String>, String> {
+    let source_bytes = sources.message_bytes;
     if config.cleanup_policy.contains("compact") {
         return Err(format!(
             "dead-letter topic `{topic}` is compacted (cleanup.policy={}), and would lose letters with the same key: \
@@ -142,21 +146,43 @@ fn objections(topic: &str, config: &TopicConfig, source_bytes: usize) -> Result<
             source_bytes + ROOM_BYTES
         ));
     }
+    if let (Some(here), Some(there)) = (config.max_ahead_ms, sources.ahead_ms)
+        && here < there
+    {
+        warnings.push(format!(
+            "dead-letter topic `{topic}` takes letters whose record is up to {} ahead of its broker's clock \
+             (message.timestamp.after.max.ms) and the source has records up to {}: one further ahead could not be given up, and \
+             its task would block; set {there}",
+            Millis(here.unsigned_abs()),
+            Millis(there.unsigned_abs())
+        ));
+    }
     Ok(warnings)
 }
 
-/// The largest record that the sources take, as far as that may be seen.
-async fn source_message_bytes(settings: &DeadLetterSettings, admin: &Admin) -> usize {
-    let mut largest = None;
-    for source in &settings.sources {
-        if let Ok(config) = admin.topic_config(source).await {
-            largest = largest.max(Some(config.max_message_bytes));
-        }
-    }
-    largest.unwrap_or(ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES)
+/// What the sources allow in a record, as far as that may be seen: the most of all of them.
+#[derive(Clone, Copy, Debug)]
+struct Allowed {
+    message_bytes: usize,
+    /// How far ahead of its broker's clock.
+    ahead_ms: Option<i64>,
 }
 
-async fn plan(settings: &DeadLetterSettings, admin: &Admin, source_bytes: usize) -> Result<TopicPlan, String> {
+async fn allowed_in_sources(settings: &DeadLetterSettings, admin: &Admin) -> Allowed {
+    let (mut message_bytes, mut ahead_ms) = (None, None);
+    for source in &settings.sources {
+        if let Ok(config) = admin.topic_config(source).await {
+            message_bytes = message_bytes.max(Some(config.max_message_bytes));
+            ahead_ms = ahead_ms.max(config.max_ahead_ms);
+        }
+    }
+    Allowed {
+        message_bytes: message_bytes.unwrap_or(ProducerSettings::DEFAULT_MAX_MESSAGE_BYTES),
+        ahead_ms,
+    }
+}
+
+async fn plan(settings: &DeadLetterSettings, admin: &Admin, allowed: Allowed) -> Result<TopicPlan, String> {
     let (mut partitions, mut replication) = (-1, None);
     for source in &settings.sources {
         if let Some(facts) = admin.describe_topic(source).await.map_err(told)? {
@@ -164,16 +190,22 @@ async fn plan(settings: &DeadLetterSettings, admin: &Admin, source_bytes: usize)
             replication = replication.max(Some(facts.replication));
         }
     }
-    let config = [
+    let mut config = vec![
         ("cleanup.policy", "delete".to_owned()),
         ("retention.ms", "-1".to_owned()),
-        ("max.message.bytes", (source_bytes + ROOM_BYTES).to_string()),
+        ("max.message.bytes", (allowed.message_bytes + ROOM_BYTES).to_string()),
     ];
+    // A letter has its record's time.
+    if let Some(ahead) = allowed.ahead_ms.filter(|ahead| *ahead > USUALLY_AHEAD_MS) {
+        config.push(("message.timestamp.after.max.ms", ahead.to_string()));
+    }
     Ok(TopicPlan {
         name: settings.topic.clone(),
         partitions,
         replication,
-        config: config.map(|(name, value)| (name.to_owned(), value)).into(),
+        config: (config.into_iter())
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
         dry_run: false,
     })
 }
@@ -240,18 +272,29 @@ mod tests {
             cleanup_policy: cleanup_policy.into(),
             retention_ms,
             max_message_bytes,
+            max_ahead_ms: Some(USUALLY_AHEAD_MS),
+        }
+    }
+
+    fn sources(ahead_ms: i64) -> Allowed {
+        Allowed {
+            message_bytes: 1000,
+            ahead_ms: Some(ahead_ms),
         }
     }
 
     #[test]
     fn a_topic_that_keeps_everything_and_has_room_is_not_objected_to() {
-        assert_eq!(objections("t", &config("delete", -1, 2000), 1000), Ok(Vec::new()));
+        assert_eq!(
+            objections("t", &config("delete", -1, 2000), sources(USUALLY_AHEAD_MS)),
+            Ok(Vec::new())
+        );
     }
 
     #[test]
     fn a_compacted_topic_is_refused() {
         for policy in ["compact", "compact,delete"] {
-            let refused = objections("t", &config(policy, -1, 2000), 1000).unwrap_err();
+            let refused = objections("t", &config(policy, -1, 2000), sources(0)).unwrap_err();
             assert!(
                 refused.contains(policy) && refused.contains("cleanup.policy=delete"),
                 "{refused}"
@@ -261,12 +304,19 @@ mod tests {
 
     #[test]
     fn finite_retention_and_too_little_room_are_warned_about() {
-        let warnings = objections("t", &config("delete", 1500, 1000), 1000).unwrap();
+        let warnings = objections("t", &config("delete", 1500, 1000), sources(0)).unwrap();
         assert_eq!(warnings.len(), 2);
         assert!(
             warnings[0].contains("1.5 s") && warnings[0].contains("retention.ms=-1"),
             "{warnings:?}"
         );
         assert!(warnings[1].contains(&(1000 + ROOM_BYTES).to_string()), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_topic_that_refuses_times_that_the_source_allows_is_warned_about() {
+        let warnings = objections("t", &config("delete", -1, 2000), sources(i64::MAX)).unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains("message.timestamp.after.max.ms"), "{warnings:?}");
     }
 }

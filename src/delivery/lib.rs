@@ -7,6 +7,7 @@ pub mod answer;
 mod breaker;
 mod concurrency;
 pub mod event;
+pub mod group;
 mod guard;
 pub mod identity;
 mod invariants;
@@ -28,3 +29,8 @@ pub mod transaction;
 mod work;
 
 pub use task::Task;
+
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../bad_bytes.rs"]
+mod bad_bytes;

@@ -4,12 +4,15 @@
 //! with their boundaries, records settled ahead of the offset, the log's generation unless it is 0; then a CRC-32 of all this and of the offset itself, so
 //! that a memo beside an offset that somebody moved is not believed. Numbers are LEB128.
 
+#[cfg(test)]
+mod bad;
+
 use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::offsets::{put_offsets, put_varint, take_offsets, take_varint, worst_bytes};
+use crate::offsets::{MAX_OFFSETS, put_offsets, put_varint, take_offsets, take_varint, worst_bytes};
 use crate::settings::Ordering;
 
 /// The longest memo, in characters: Kafka's default for `offset.metadata.max.bytes` is 4,096.
@@ -67,7 +70,7 @@ impl MemoPart {
     }
 
     fn from_mark(mark: u64, offsets: Vec<i64>) -> Option<MemoPart> {
-        let attempts = u32::try_from(mark >> 2).ok()?;
+        let attempts = u32::try_from(mark >> 2).ok().filter(|it| *it <= MAX_MARKED_ATTEMPTS)?;
         Some(MemoPart {
             attempts,
             split: mark & 1 == 1,
@@ -113,6 +116,14 @@ impl Memo {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&body))
     }
 
+    fn names_an_offset_twice(&self) -> bool {
+        let parts = self.batches.iter().flat_map(|batch| &batch.parts);
+        let failed = parts.flat_map(|part| &part.offsets);
+        let mut named: Vec<i64> = failed.chain(&self.settled).copied().collect();
+        named.sort_unstable();
+        named.windows(2).any(|pair| pair[0] == pair[1])
+    }
+
     /// Reads a memo that stands beside the committed offset `base`.
     ///
     /// # Errors
@@ -132,7 +143,11 @@ impl Memo {
         if *found != checksum(body, base) {
             return Err(format!("its checksum does not match offset {base}"));
         }
-        decode_body(&mut &*body, base).ok_or_else(|| "its body is cut short".into())
+        let memo = decode_body(&mut &*body, base).ok_or("its body is cut short, or too long")?;
+        match memo.names_an_offset_twice() {
+            false => Ok(memo),
+            true => Err("it says different things of the same record".into()),
+        }
     }
 }
 
@@ -255,13 +270,15 @@ fn decode_body(bytes: &mut &[u8], base: i64) -> Option<Memo> {
         ..Memo::default()
     };
     for total in &mut memo.totals {
-        *total = take_varint(bytes)?;
+        // No log has had more records.
+        *total = take_varint(bytes)?.min(i64::MAX as u64);
     }
-    take_lone(bytes, base, &mut memo.batches)?;
+    let mut left = MAX_OFFSETS;
+    take_lone(bytes, base, &mut left, &mut memo.batches)?;
     for _ in 0..take_varint(bytes)? {
-        memo.batches.push(take_batch(bytes, base)?);
+        memo.batches.push(take_batch(bytes, base, &mut left)?);
     }
-    memo.settled = take_offsets(bytes, base)?;
+    memo.settled = take_offsets(bytes, base, &mut left)?;
     if !bytes.is_empty() {
         memo.generation = u32::try_from(take_varint(bytes)?).ok()?;
     }
@@ -274,7 +291,7 @@ fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
     Some(byte)
 }
 
-fn take_lone(bytes: &mut &[u8], base: i64, batches: &mut Vec<MemoBatch>) -> Option<()> {
+fn take_lone(bytes: &mut &[u8], base: i64, left: &mut usize, batches: &mut Vec<MemoBatch>) -> Option<()> {
     let by = take_byte(bytes)?;
     let mut next = base;
     for _ in 0..take_varint(bytes)? {
@@ -285,7 +302,7 @@ fn take_lone(bytes: &mut &[u8], base: i64, batches: &mut Vec<MemoBatch>) -> Opti
             }
             BY_PART => {
                 let mark = take_varint(bytes)?;
-                (take_offsets(bytes, base)?, mark)
+                (take_offsets(bytes, base, left)?, mark)
             }
             _ => return None,
         };
@@ -298,17 +315,17 @@ fn take_lone(bytes: &mut &[u8], base: i64, batches: &mut Vec<MemoBatch>) -> Opti
     Some(())
 }
 
-fn take_batch(bytes: &mut &[u8], base: i64) -> Option<MemoBatch> {
+fn take_batch(bytes: &mut &[u8], base: i64, left: &mut usize) -> Option<MemoBatch> {
     let mut parts: Vec<MemoPart> = Vec::new();
     match take_byte(bytes)? {
         BY_PART => {
             for _ in 0..take_varint(bytes)? {
                 let mark = take_varint(bytes)?;
-                parts.push(MemoPart::from_mark(mark, take_offsets(bytes, base)?)?);
+                parts.push(MemoPart::from_mark(mark, take_offsets(bytes, base, left)?)?);
             }
         }
         BY_RECORD => {
-            for offset in take_offsets(bytes, base)? {
+            for offset in take_offsets(bytes, base, left)? {
                 let mark = take_varint(bytes)?;
                 match parts.last_mut().filter(|_| mark & 1 == 0) {
                     Some(part) => part.offsets.push(offset),
@@ -447,7 +464,7 @@ mod tests {
             let bytes = shorter(parts_of(&batch, base), marks_of(&batch, base));
             let span = count * 3;
             prop_assert!(count == 1 || bytes.len() <= worst_batch_bytes(count, span));
-            let back = take_batch(&mut &bytes[..], base).unwrap();
+            let back = take_batch(&mut &bytes[..], base, &mut 1000).unwrap();
             let flat = |batch: &MemoBatch| {
                 let marks = batch.parts.iter().flat_map(|p| p.offsets.iter().map(|o| (*o, p.mark())));
                 marks.collect::<BTreeMap<_, _>>()

@@ -26,7 +26,7 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 const RUNS: u64 = 0;
 const BITMAP: u64 = 1;
 /// More offsets than any memo can hold as a bitmap: a bound on what a corrupt one makes us build.
-const MAX_OFFSETS: u64 = 1 << 16;
+pub(crate) const MAX_OFFSETS: usize = 1 << 16;
 
 /// Writes ascending offsets, none below `base`.
 pub(crate) fn put_offsets(out: &mut Vec<u8>, base: i64, offsets: &[i64]) {
@@ -55,32 +55,36 @@ pub(crate) fn put_offsets(out: &mut Vec<u8>, base: i64, offsets: &[i64]) {
     }
 }
 
-/// Reads back what [`put_offsets`] wrote.
-pub(crate) fn take_offsets(bytes: &mut &[u8], base: i64) -> Option<Vec<i64>> {
+/// Reads back what [`put_offsets`] wrote; `left` says how many more offsets there may be.
+pub(crate) fn take_offsets(bytes: &mut &[u8], base: i64, left: &mut usize) -> Option<Vec<i64>> {
     let tag = take_varint(bytes)?;
     let mut offsets = Vec::new();
     if tag & 1 == BITMAP {
         let length = usize::try_from(tag >> 1).ok()?;
         let bitmap = bytes.get(..length)?;
         *bytes = &bytes[length..];
+        take_left(left, bitmap.iter().map(|byte| byte.count_ones() as usize).sum())?;
         for (at, byte) in bitmap.iter().enumerate() {
-            (0..8)
-                .filter(|bit| byte & 1 << bit != 0)
-                .for_each(|bit| offsets.push(base + (at * 8 + bit) as i64));
+            for bit in (0..8).filter(|bit| byte & 1 << bit != 0) {
+                offsets.push(base.checked_add((at * 8 + bit) as i64)?);
+            }
         }
     } else {
         let mut next = base;
         for _ in 0..tag >> 1 {
             let first = next.checked_add(i64::try_from(take_varint(bytes)?).ok()?)?;
-            let length = take_varint(bytes)?;
-            if offsets.len() as u64 + length > MAX_OFFSETS {
-                return None;
-            }
+            let length = usize::try_from(take_varint(bytes)?).ok()?;
+            take_left(left, length)?;
             next = first.checked_add(length as i64)?;
             offsets.extend(first..next);
         }
     }
     Some(offsets)
+}
+
+fn take_left(left: &mut usize, count: usize) -> Option<()> {
+    *left = left.checked_sub(count)?;
+    Some(())
 }
 
 /// An upper bound on the bytes that [`put_offsets`] takes for any `count` offsets within `span` of the base.
@@ -108,13 +112,14 @@ mod tests {
             let span = offsets.last().map_or(0, |last| (last - base + 1) as usize);
             prop_assert!(bytes.len() <= worst_bytes(offsets.len(), span));
             let mut rest = &bytes[..];
-            prop_assert_eq!(take_offsets(&mut rest, base), Some(offsets));
+            prop_assert_eq!(take_offsets(&mut rest, base, &mut 1000), Some(offsets));
             prop_assert!(rest.is_empty());
         }
 
         #[test]
         fn no_bytes_make_reading_panic(bytes: Vec<u8>, base in 0i64..1 << 40) {
-            let _ = take_offsets(&mut &bytes[..], base);
+            let read = take_offsets(&mut &bytes[..], base, &mut 1000);
+            prop_assert!(read.is_none_or(|offsets| offsets.len() <= 1000));
         }
     }
 }

@@ -1,6 +1,13 @@
 //! What an operator passes over: ranges of records of one partition.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use crate::event::{Event, View};
+use crate::record::TopicPartition;
+
+/// Partitions that ranges are kept for, at most.
+const MAX_PARTITIONS: usize = 10_000;
 
 /// Ranges of one partition that are remembered, at most.
 pub const MAX_RANGES: usize = 100;
@@ -17,6 +24,16 @@ pub struct SkipRange {
 }
 
 impl SkipRange {
+    /// The event that tells a task of it.
+    pub fn event(&self, source: &TopicPartition) -> Event {
+        Event::Skip {
+            source: source.clone(),
+            from: self.from,
+            to: self.to,
+            reason: self.reason.to_string(),
+        }
+    }
+
     fn covers(&self, other: &SkipRange) -> bool {
         self.from <= other.from && other.to <= self.to
     }
@@ -60,6 +77,42 @@ impl Skips {
     /// The ranges, as they were told.
     pub fn iter(&self) -> impl Iterator<Item = &SkipRange> {
         self.ranges.iter()
+    }
+}
+
+/// The ranges of a pipeline, kept beside its task, which forgets them with each assignment.
+#[derive(Clone, Debug, Default)]
+pub struct SkipBook(BTreeMap<TopicPartition, Skips>);
+
+impl SkipBook {
+    /// Keeps a range. False: there are too many already.
+    pub fn add(&mut self, source: &TopicPartition, range: SkipRange) -> bool {
+        let room = self.0.len() < MAX_PARTITIONS || self.0.contains_key(source);
+        room && self.0.entry(source.clone()).or_default().remember(range)
+    }
+
+    /// What a new assignment of a partition is told.
+    pub fn events(&self, source: &TopicPartition) -> Vec<Event> {
+        let ranges = self.0.get(source).into_iter().flat_map(Skips::iter);
+        ranges.map(|range| range.event(source)).collect()
+    }
+
+    /// Forgets the ranges that partitions have passed: what is committed does not come again.
+    pub fn forget_passed(&mut self, view: &View) {
+        if self.0.is_empty() {
+            return;
+        }
+        for partition in &view.partitions {
+            if let Some(skips) = self.0.get_mut(&partition.source) {
+                skips.forget_before(partition.committed);
+            }
+        }
+        self.0.retain(|_, skips| !skips.is_empty());
+    }
+
+    /// Forgets what was said of a log that is no more: the same offsets name other records now.
+    pub fn forget(&mut self, source: &TopicPartition) {
+        self.0.remove(source);
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! `contracts` know the shapes of request and answer, `status` what an HTTP answer means; both are pure.
 
+mod auth;
+#[cfg(test)]
+mod bad_input;
 mod contracts;
 mod reply;
 mod settings;
@@ -13,18 +16,20 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 
-use crate::delivery::answer::{Answer, Failure};
+use crate::delivery::answer::{Answer, Failure, Verdict};
 use crate::delivery::event::Call;
 use crate::delivery::identity::batch_id;
 use crate::delivery::record::Record;
 use crate::http::{AnswerPool, HttpAnswer, HttpClient, HttpError, HttpSettings};
+use auth::{Auth, Unproven};
 use contracts::{Batch, Contract};
 use status::Class;
 
 pub use crate::http::{check_header, check_url};
+pub use auth::{AuthSettings, AwsSettings, BasicSettings, CloudKeys, OidcSettings, Secret, TokenRequest, check_auth};
 pub use settings::{
     AliyunEventFormat, AliyunFcSettings, AwsLambdaSettings, CloudEventsMode, CloudEventsSettings, ContractKind,
     FunctionSettings, ItemFailures, Override,
@@ -47,6 +52,7 @@ const ATTEMPT: HeaderName = HeaderName::from_static("fnbridge-attempt");
 pub struct Function {
     settings: FunctionSettings,
     contract: Box<dyn Contract>,
+    auth: Option<Box<dyn Auth>>,
     /// What each request carries whatever its batch.
     headers: Vec<(HeaderName, HeaderValue)>,
     http: HttpClient,
@@ -90,6 +96,7 @@ impl Function {
         });
         Ok(Function {
             contract: contracts::of(&settings),
+            auth: auth::of(&settings)?,
             headers: (headers.iter())
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
@@ -117,10 +124,9 @@ impl Function {
             Ok(request) => request,
             Err(unsendable) => return unsendable.answer(),
         };
-        let (timeout, max_bytes) = (self.settings.timeout, self.settings.max_response_bytes);
-        match self.http.send(request, timeout, max_bytes, &self.pool).await {
+        match self.send(request).await {
             Ok(answer) => self.meaning(&answer, &batch),
-            Err(error) => without_answer(error),
+            Err(answer) => answer,
         }
     }
 
@@ -144,14 +150,13 @@ impl Function {
         };
         request.headers_mut().insert(TRIAL, HeaderValue::from_static("true"));
         tried.request = request.body().clone();
-        let (timeout, max_bytes) = (self.settings.timeout, self.settings.max_response_bytes);
-        tried.answer = match self.http.send(request, timeout, max_bytes, &self.pool).await {
+        tried.answer = match self.send(request).await {
             Ok(answer) => {
                 tried.status = Some(answer.status.as_u16());
                 tried.response = answer.body.clone();
                 self.meaning(&answer, &batch)
             }
-            Err(error) => without_answer(error),
+            Err(answer) => answer,
         };
         tried
     }
@@ -217,11 +222,35 @@ impl Function {
         Ok(request)
     }
 
+    /// Signs a request and sends it. One that is refused for what proved who calls is signed anew and sent once more, where
+    /// there may be newer proof.
+    async fn send(&self, mut request: Request<Bytes>) -> Result<HttpAnswer, Answer> {
+        let Some(auth) = &self.auth else {
+            return self.send_signed(request).await;
+        };
+        let again = request.clone();
+        let proof = auth.sign(&mut request, SystemTime::now()).await.map_err(unproven)?;
+        let answer = self.send_signed(request).await?;
+        if !status::refuses_proof(&answer) || !auth.renew(proof) {
+            return Ok(answer);
+        }
+        drop(answer);
+        let mut request = again;
+        auth.sign(&mut request, SystemTime::now()).await.map_err(unproven)?;
+        self.send_signed(request).await
+    }
+
+    async fn send_signed(&self, request: Request<Bytes>) -> Result<HttpAnswer, Answer> {
+        let (timeout, max_bytes) = (self.settings.timeout, self.settings.max_response_bytes);
+        let answer = self.http.send(request, timeout, max_bytes, &self.pool).await;
+        answer.map_err(without_answer)
+    }
+
     fn meaning(&self, answer: &HttpAnswer, batch: &Batch<'_>) -> Answer {
         let status = answer.status.as_u16();
         let class = match self.contract.function_error(&answer.headers) {
-            Some(reason) if answer.status.is_success() => Class::FunctionError(reason),
-            _ => status::classify(status, &answer.headers, &self.settings.overrides, SystemTime::now()),
+            Some(reason) => Class::FunctionError(reason),
+            None => status::classify(status, &answer.headers, &self.settings.overrides, SystemTime::now()),
         };
         let failure = |reason: String| Failure {
             reason,
@@ -229,13 +258,27 @@ impl Function {
             response: Bytes::copy_from_slice(&answer.body[..answer.body.len().min(KEPT_RESPONSE_BYTES)]),
         };
         match class {
-            Class::Done => match self.contract.decode(status, &answer.headers, &answer.body, batch) {
+            Class::Done => match self.decode(answer, batch) {
                 Ok(verdicts) => Answer::Verdicts(verdicts),
                 Err(reason) => Answer::Failed(failure(format!("the answer ({status}) is not usable: {reason}"))),
             },
             Class::FunctionError(reason) => Answer::Failed(failure(reason)),
-            other => status::answer(other, failure(status::reason(answer.status))),
+            other => status::answer(other, failure(status::reason(answer, SystemTime::now()))),
         }
+    }
+
+    fn decode(&self, answer: &HttpAnswer, batch: &Batch<'_>) -> Result<Vec<Verdict>, String> {
+        // Nobody asked for one: it may be a thousand times as large as it looks.
+        let encoding = answer
+            .headers
+            .get(CONTENT_ENCODING)
+            .filter(|encoding| *encoding != "identity");
+        if let Some(encoding) = encoding.filter(|_| !answer.body.is_empty()) {
+            let encoding: String = String::from_utf8_lossy(encoding.as_bytes()).chars().take(40).collect();
+            return Err(format!("its body has the encoding {encoding}, which was not asked for"));
+        }
+        self.contract
+            .decode(answer.status.as_u16(), &answer.headers, &answer.body, batch)
     }
 }
 
@@ -268,6 +311,14 @@ fn idempotency_key(batch: &Batch<'_>) -> String {
 fn header_value(text: String) -> Result<HeaderValue, String> {
     HeaderValue::from_maybe_shared(Bytes::from(text))
         .map_err(|_| "a name of the pipeline or topic has characters that can't be sent in a header".to_owned())
+}
+
+/// What a call comes to that can't be signed.
+fn unproven(why: Unproven) -> Answer {
+    match why {
+        Unproven::Away(reason) => Answer::Away(Failure::of(reason)),
+        Unproven::Wrong(reason) => Answer::Misregistered(Failure::of(reason)),
+    }
 }
 
 /// What a call came to that got no whole answer.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use super::auth::AuthSettings;
 use crate::http::AddressPolicy;
 use crate::json::Formats;
 
@@ -25,6 +26,8 @@ pub struct FunctionSettings {
     pub timeout: Duration,
     /// A body larger than this is not read to its end.
     pub max_response_bytes: usize,
+    /// How calls are authenticated.
+    pub auth: AuthSettings,
     /// Headers of each request (see [`crate::http::check_header`]).
     pub headers: Vec<(String, String)>,
     /// `responses`: exceptions to what a status means.

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{DATE, HeaderMap, HeaderName};
 
 use super::settings::Override;
 use crate::delivery::answer::{Answer, Failure};
 use crate::delivery::time::Millis;
-use crate::http::retry_after;
+use crate::http::{HttpAnswer, retry_after};
+
+/// Clocks that differ by less have nothing to do with an answer.
+const WORTH_A_WORD_MINUTES: u64 = 4;
 
 /// Headers by which a platform says on a 2xx that the function failed.
 const FUNCTION_ERRORS: [HeaderName; 2] = [
@@ -91,8 +94,39 @@ pub(super) fn answer(class: Class, failure: Failure) -> Answer {
     }
 }
 
-/// What is said of a status that is not a success.
-pub(super) fn reason(status: StatusCode) -> String {
+/// Whether an answer says that whoever calls did not prove who it is, or with something that has ended.
+pub(super) fn refuses_proof(answer: &HttpAnswer) -> bool {
+    let named = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+    let error = named("x-amzn-errortype")
+        .or(named("x-fc-error-code"))
+        .unwrap_or_default();
+    let has_ended = ["Expired", "UnrecognizedClient", "InvalidSecurityToken"]
+        .iter()
+        .any(|word| error.contains(word));
+    answer.status == StatusCode::UNAUTHORIZED || (answer.status == StatusCode::FORBIDDEN && has_ended)
+}
+
+/// What is said of an answer that is not a success.
+pub(super) fn reason(answer: &HttpAnswer, now: SystemTime) -> String {
+    let said = reason_of(answer.status);
+    match answer.status.as_u16() {
+        401 | 403 => format!("{said}{}", other_clock(&answer.headers, now).unwrap_or_default()),
+        _ => said,
+    }
+}
+
+/// Signatures hold for a few minutes: clocks that differ by more are worth a word.
+fn other_clock(headers: &HeaderMap, now: SystemTime) -> Option<String> {
+    let there = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let (apart, which) = match there.duration_since(now) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let minutes = apart.as_secs() / 60;
+    (minutes >= WORTH_A_WORD_MINUTES).then(|| format!("; its clock is {minutes} minutes {which} this worker's"))
+}
+
+fn reason_of(status: StatusCode) -> String {
     let hint = match status.as_u16() {
         300..=399 => ": redirects are not followed, set function.url to where it leads",
         401 | 403 => ": check the pipeline's credentials for the function",
@@ -236,7 +270,7 @@ mod tests {
 
     #[test]
     fn reasons_are_one_sentence_with_a_hint_where_there_is_one() {
-        let said = |status| reason(StatusCode::from_u16(status).unwrap());
+        let said = |status| reason_of(StatusCode::from_u16(status).unwrap());
         assert_eq!(said(500), "the function answered 500 Internal Server Error");
         assert_eq!(said(599), "the function answered 599");
         assert_eq!(said(404), "the function answered 404 Not Found: check function.url");

@@ -21,6 +21,7 @@ pub(super) fn settings(url: hyper::Uri) -> FunctionSettings {
         connect_timeout: Duration::from_secs(5),
         timeout: AMPLE,
         max_response_bytes: 1 << 20,
+        auth: AuthSettings::None,
         headers: vec![("X-Team".to_owned(), "payments".to_owned())],
         overrides: BTreeMap::new(),
         sinks: vec!["enriched".to_owned()],
@@ -34,7 +35,7 @@ fn function(settings: FunctionSettings) -> Function {
     Function::new(settings, AnswerPool::new(1 << 20)).unwrap()
 }
 
-fn call_of(offsets: impl IntoIterator<Item = i64>) -> Call {
+pub(super) fn call_of(offsets: impl IntoIterator<Item = i64>) -> Call {
     let record = |offset| {
         Arc::new(Record {
             source: TopicPartition {

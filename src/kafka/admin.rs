@@ -49,6 +49,8 @@ pub struct TopicConfig {
     pub retention_ms: i64,
     /// `max.message.bytes`.
     pub max_message_bytes: usize,
+    /// `message.timestamp.after.max.ms`: how far ahead of its broker's clock a record may be. Brokers before 3.6 do not ask.
+    pub max_ahead_ms: Option<i64>,
 }
 
 /// A topic to create.
@@ -156,6 +158,7 @@ impl Admin {
             cleanup_policy,
             retention_ms,
             max_message_bytes,
+            max_ahead_ms: number("message.timestamp.after.max.ms"),
         })
     }
 

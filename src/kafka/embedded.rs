@@ -140,6 +140,7 @@ pub(super) fn topic_config() -> TopicConfig {
         cleanup_policy: "delete".to_owned(),
         retention_ms: -1,
         max_message_bytes: MAX_RECORD_BYTES,
+        max_ahead_ms: None,
     }
 }
 

@@ -13,7 +13,6 @@ pub mod producer;
 mod reader;
 mod seek;
 pub mod source;
-mod start;
 
 pub use admin::Admin;
 pub use cluster::{ClusterSettings, Mechanism, Password, Sasl, Security, Tls};
@@ -26,5 +25,5 @@ pub use producer::{Cause, Ended, Load, TransactionSettings, Transactor};
 pub use producer::{Health, Outgoing, Producer, ProducerSettings, SendError};
 pub use reader::LogReader;
 pub use seek::{Seek, SeekTo, Sought, seek};
-pub use source::{Isolation, Leave, Source, SourceEvent, SourceEvents, SourceSettings, Start, Started, Topics};
+pub use source::{Isolation, Leave, Source, SourceEvent, SourceEvents, SourceSettings, Start, Topics};
 pub use source::{Trouble, TroubleKind, Voucher};

@@ -5,6 +5,12 @@ use serde_json_path::JsonPath;
 
 use crate::delivery::record::Record;
 
+/// A path is parsed by recursion: what is longer or nested deeper would overflow the stack.
+const MAX_PATH_BYTES: usize = 2000;
+const MAX_DEPTH: usize = 30;
+/// The beginning of a text that is no path.
+const SHOWN_CHARS: usize = 100;
+
 /// What a record has to hold.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
@@ -24,13 +30,19 @@ impl Contents {
         });
         let value = value.map(|text| {
             let wrong = |why: String| {
+                let shown: String = text.chars().take(SHOWN_CHARS).collect();
                 (
                     "value",
-                    format!("found {text:?}, expected PATH=VALUE, such as $.order.id=42{why}"),
+                    format!("found {shown:?}, expected PATH=VALUE, such as $.order.id=42{why}"),
                 )
             };
             // A path may hold `==`, in a filter.
             let (path, value) = text.rsplit_once('=').ok_or_else(|| wrong(String::new()))?;
+            if path.len() > MAX_PATH_BYTES || depth(path) > MAX_DEPTH {
+                let most =
+                    format!(": a path of at most {MAX_PATH_BYTES} bytes and {MAX_DEPTH} brackets within each other");
+                return Err(wrong(most));
+            }
             let path = JsonPath::parse(path).map_err(|error| wrong(format!(": {error}")))?;
             Ok((path, value.to_owned()))
         });
@@ -61,6 +73,20 @@ impl Contents {
                 .as_ref()
                 .is_none_or(|(path, wanted)| holds(record, path, wanted))
     }
+}
+
+/// How many brackets are open at once, at most; those in quotes count, too.
+fn depth(path: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for letter in path.chars() {
+        match letter {
+            '(' | '[' => open += 1,
+            ')' | ']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn holds(record: &Record, path: &JsonPath, wanted: &str) -> bool {

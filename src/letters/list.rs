@@ -144,10 +144,10 @@ pub fn cursor(letter: &Letter) -> String {
 }
 
 /// When a letter was given up, and where it stands.
-type Cursor = (i64, TopicPartition, i64);
+pub(super) type Cursor = (i64, TopicPartition, i64);
 
 /// Reads `AT/TOPIC/PARTITION/OFFSET`.
-fn parsed(text: &str) -> Result<Cursor, IndexError> {
+pub(super) fn parsed(text: &str) -> Result<Cursor, IndexError> {
     let read = || {
         let (at, id) = text.split_once('/')?;
         let (place, offset) = super::place_of(id)?;

@@ -1,6 +1,8 @@
 //! Dead letters, found again: an index over the dead-letter topics, which stay the truth. It holds a row a letter and no
 //! value, and is a cache: lost, it is read from the topics anew.
 
+#[cfg(test)]
+mod bad;
 mod contents;
 mod fetch;
 mod filter;

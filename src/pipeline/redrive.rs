@@ -15,7 +15,6 @@ use super::clock::{Clock, Jitter};
 use super::effects::{Done, Hands};
 use super::prepare::{Prepared, prepare};
 use super::{Picture, PipelineSettings, PipelineState};
-use crate::convert::admit;
 use crate::deadletter::redriven;
 use crate::delivery::Task;
 use crate::delivery::event::{Admission, Arrival, Assignment, Call, CommitEntry, Effect, Event, Letter, Notice, Store};
@@ -358,10 +357,9 @@ impl Run {
         let number = line.next;
         line.next += 1;
         let record = Arc::new(letter.record.clone());
-        let admission = match (&letter.results, &self.settings.formats) {
-            (Some(results), _) => Admission::Answered(results.clone()),
-            (None, Some(formats)) => admit(&record, formats),
-            (None, None) => Admission::Pass,
+        let admission = match &letter.results {
+            Some(results) => Admission::Answered(results.clone()),
+            None => self.settings.admit(&record),
         };
         let seen = Record {
             source: place(&self.settings.dead_letter.topic, at),

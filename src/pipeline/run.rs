@@ -1,5 +1,6 @@
 //! The loop: what happens goes into the task, what it asks for is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -9,14 +10,13 @@ use super::clock::{Clock, Jitter};
 use super::effects::{Done, Hands};
 use super::prepare::{Prepared, prepare};
 use super::restarts::Restarts;
-use super::skips::{SkipList, skip_event};
+use super::skips::SkipList;
 use super::turn::{MOST_DONE, Turn};
-use super::{Control, Picture, PipelineState, Redriver};
-use crate::convert::{Formats, admit};
+use super::{Control, Picture, PipelineSettings, PipelineState, Redriver};
 use crate::delivery::Task;
-use crate::delivery::event::{Admission, Arrival, Effect, Event, View};
-use crate::delivery::record::Record;
-use crate::kafka::{Leave, Source, SourceEvent, SourceEvents, Started, Trouble};
+use crate::delivery::event::{Arrival, Effect, Event, View};
+use crate::delivery::group::GroupEvent;
+use crate::kafka::{Leave, Source, SourceEvent, SourceEvents, Trouble};
 use crate::telemetry::PipelineTelemetry;
 
 /// How often the task's picture is published, at most.
@@ -29,7 +29,7 @@ enum Ended {
     /// It was told to, and has drained.
     Closed,
     /// Its source can't go on.
-    SourceEnded,
+    SourceGone,
     /// Whether a transaction was committed can't be known here: it is not drained, and commits nothing more.
     Undecided,
 }
@@ -59,7 +59,7 @@ pub(super) async fn supervise(
         let run = Run::start(&pipeline, told, &telemetry, &picture, &skips, prepared);
         match run.run(&mut commands, &mut told).await {
             Ended::Closed => break,
-            Ended::SourceEnded | Ended::Undecided => {}
+            Ended::SourceGone | Ended::Undecided => {}
         }
         let wait = restarts.after(began.elapsed());
         telemetry.pipeline_restarts(wait);
@@ -106,7 +106,7 @@ struct Run<'a> {
     source: Source,
     events: SourceEvents,
     hands: Hands,
-    formats: Option<Formats>,
+    settings: Arc<PipelineSettings>,
     telemetry: &'a PipelineTelemetry,
     picture: &'a watch::Sender<Picture>,
     skips: &'a SkipList,
@@ -145,7 +145,7 @@ impl<'a> Run<'a> {
             source,
             events,
             hands: Hands::new(pipeline, telemetry, prepared),
-            formats: settings.formats,
+            settings: settings.clone(),
             telemetry,
             picture,
             skips,
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
                     self.events.recv_now(&mut arrived);
                 }
                 open = self.events.recv_many(&mut arrived) => if !open {
-                    return if closing { Ended::Closed } else { Ended::SourceEnded };
+                    return if closing { Ended::Closed } else { Ended::SourceGone };
                 },
                 () = sleep_until(wakeup) => self.handle(Event::Tick),
             }
@@ -205,7 +205,7 @@ impl<'a> Run<'a> {
                 told.share_bytes = in_flight_bytes;
                 self.handle(Event::SetShare { in_flight_bytes });
             }
-            Some(Control::Skip(source, range)) => self.handle(skip_event(&source, &range)),
+            Some(Control::Skip(source, range)) => self.handle(range.event(&source)),
             Some(Control::Close(leave)) => {
                 self.source.close(leave);
                 return true;
@@ -247,53 +247,17 @@ impl<'a> Run<'a> {
 
     fn take_in_source(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Assigned {
-                assignment,
-                source,
-                position,
-                memo,
-                started,
-            } => {
-                self.telemetry.assigned(assignment, &source, position, &started);
-                if matches!(started, Started::Recreated { .. }) {
-                    self.skips.forget(&source);
-                }
-                let skips = self.skips.events(&source);
-                self.handle(Event::Assigned {
-                    assignment,
-                    source,
-                    position,
-                    memo,
-                });
-                skips.into_iter().for_each(|skip| self.handle(skip));
-            }
+            SourceEvent::Group(event) => self.take_in_group(event),
             SourceEvent::Records { assignment, records } => {
                 self.telemetry.polled(assignment, &records);
-                let admit = |record: &Record| match &self.formats {
-                    Some(formats) => admit(record, formats),
-                    None => Admission::Pass,
-                };
                 let arrivals = records
                     .into_iter()
                     .map(|record| Arrival {
-                        admission: admit(&record),
+                        admission: self.settings.admit(&record),
                         record,
                     })
                     .collect();
                 self.handle(Event::Arrived { assignment, arrivals });
-            }
-            SourceEvent::Revoked(assignments) => {
-                self.telemetry.revoked(&assignments);
-                self.handle(Event::Revoked { assignments });
-            }
-            SourceEvent::Lost(assignments) => {
-                self.telemetry.lost(&assignments);
-                self.handle(Event::Lost { assignments });
-            }
-            SourceEvent::Overtaken { assignment, from, to } => self.handle(Event::Overtaken { assignment, from, to }),
-            SourceEvent::Committed { outcomes } => {
-                self.telemetry.committed(&outcomes);
-                self.handle(Event::Committed { outcomes });
             }
             SourceEvent::Watermarks { assignment, high, .. } => self.telemetry.watermarks(assignment, high),
             SourceEvent::Trouble(Trouble { kind, text }) => {
@@ -304,6 +268,25 @@ impl<'a> Run<'a> {
                 }
             }
             SourceEvent::Recovered(kind) => self.telemetry.source_recovered(kind.name()),
+        }
+    }
+
+    fn take_in_group(&mut self, event: GroupEvent) {
+        match &event {
+            GroupEvent::Assigned {
+                assignment,
+                source,
+                position,
+                started,
+                ..
+            } => self.telemetry.assigned(*assignment, source, *position, started),
+            GroupEvent::Revoked(assignments) => self.telemetry.revoked(assignments),
+            GroupEvent::Lost(assignments) => self.telemetry.lost(assignments),
+            GroupEvent::Committed { outcomes } => self.telemetry.committed(outcomes),
+            GroupEvent::Overtaken { .. } => {}
+        }
+        for event in self.skips.events(event) {
+            self.handle(event);
         }
     }
 

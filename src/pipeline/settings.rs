@@ -1,10 +1,14 @@
 //! What a pipeline is told, already validated.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::convert::Formats;
+use crate::convert::{self, Formats};
 use crate::deadletter::DeadLetterSettings;
+use crate::delivery::event::Admission;
+use crate::delivery::record::Record;
 use crate::delivery::settings::TaskSettings;
+use crate::filter::Filter;
 use crate::function::FunctionSettings;
 use crate::kafka::SourceSettings;
 use crate::sink::SinkSettings;
@@ -32,6 +36,8 @@ pub struct PipelineSettings {
     pub source: SourceSettings,
     /// What a record must be before the function may see it; `None`: it travels as it is.
     pub formats: Option<Formats>,
+    /// Which records the function sees, or the sinks where there is none; `None`: all of them.
+    pub filter: Option<Arc<Filter>>,
     /// The function; `None`: records go to the sinks as they are.
     pub function: Option<FunctionSettings>,
     /// The sinks by name, in the order of their numbers.
@@ -41,6 +47,16 @@ pub struct PipelineSettings {
 }
 
 impl PipelineSettings {
+    /// What conversion and filter make of a record.
+    pub(super) fn admit(&self, record: &Record) -> Admission {
+        let converted = self.formats.as_ref().map(|formats| convert::admit(record, formats));
+        match (converted, &self.filter) {
+            (None | Some(Admission::Pass), Some(filter)) => filter.admit(record),
+            (Some(admission), _) => admission,
+            (None, None) => Admission::Pass,
+        }
+    }
+
     /// The sinks' names, in the order of their numbers.
     pub fn sink_names(&self) -> Vec<String> {
         self.sinks.iter().map(|(name, _)| name.clone()).collect()

@@ -1,16 +1,13 @@
 //! The ranges that an operator passes over: kept beside the task, which forgets them with each assignment.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
 use crate::delivery::event::{Event, View};
+use crate::delivery::group::GroupEvent;
 use crate::delivery::record::TopicPartition;
-use crate::delivery::skips::{MAX_RANGES, SkipRange, Skips};
-
-/// Partitions that ranges are kept for, at most.
-const MAX_PARTITIONS: usize = 10_000;
+use crate::delivery::skips::{MAX_RANGES, SkipBook, SkipRange};
 
 /// A range can't be passed over.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub enum SkipError {
 
 /// The ranges of a pipeline, shared by its handle and its run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SkipList(Arc<Mutex<BTreeMap<TopicPartition, Skips>>>);
+pub(super) struct SkipList(Arc<Mutex<SkipBook>>);
 
 impl SkipList {
     pub(super) fn add(&self, source: &TopicPartition, range: SkipRange) -> Result<(), SkipError> {
@@ -43,9 +40,7 @@ impl SkipList {
         if from > to {
             return Err(SkipError::Empty { from, to });
         }
-        let mut all = self.lock();
-        let room = all.len() < MAX_PARTITIONS || all.contains_key(source);
-        if room && all.entry(source.clone()).or_default().remember(range) {
+        if self.lock().add(source, range) {
             return Ok(());
         }
         Err(SkipError::TooMany {
@@ -53,44 +48,18 @@ impl SkipList {
         })
     }
 
-    /// What a new assignment of a partition is told.
-    pub(super) fn events(&self, source: &TopicPartition) -> Vec<Event> {
-        let all = self.lock();
-        let ranges = all.get(source).into_iter().flat_map(Skips::iter);
-        ranges.map(|range| skip_event(source, range)).collect()
+    /// What a task is told of what the group gave and took.
+    pub(super) fn events(&self, event: GroupEvent) -> Vec<Event> {
+        event.events(&mut self.lock())
     }
 
     /// Forgets the ranges that partitions have passed: what is committed does not come again.
     pub(super) fn forget_passed(&self, view: &View) {
-        let mut all = self.lock();
-        if all.is_empty() {
-            return;
-        }
-        for partition in &view.partitions {
-            if let Some(skips) = all.get_mut(&partition.source) {
-                skips.forget_before(partition.committed);
-            }
-        }
-        all.retain(|_, skips| !skips.is_empty());
+        self.lock().forget_passed(view);
     }
 
-    /// Forgets what was said of a log that is no more: the same offsets name other records now.
-    pub(super) fn forget(&self, source: &TopicPartition) {
-        self.lock().remove(source);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Skips>> {
+    fn lock(&self) -> MutexGuard<'_, SkipBook> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The event that tells a task of a range.
-pub(super) fn skip_event(source: &TopicPartition, range: &SkipRange) -> Event {
-    Event::Skip {
-        source: source.clone(),
-        from: range.from,
-        to: range.to,
-        reason: range.reason.to_string(),
     }
 }
 
@@ -134,7 +103,7 @@ mod tests {
     }
 
     fn offsets(list: &SkipList, partition: i32) -> Vec<(i64, i64)> {
-        let events = list.events(&source(partition)).into_iter();
+        let events = list.lock().events(&source(partition)).into_iter();
         let offsets = events.map(|event| match event {
             Event::Skip { from, to, .. } => (from, to),
             other => panic!("{other:?}"),
@@ -152,7 +121,7 @@ mod tests {
         assert_eq!(offsets(&list, 0), [(3, 5), (9, 9)]);
         list.forget_passed(&committed(0, 6));
         assert_eq!((offsets(&list, 0), offsets(&list, 1)), (vec![(9, 9)], vec![(1, 1)]));
-        list.forget(&source(0));
+        list.lock().forget(&source(0));
         assert!(offsets(&list, 0).is_empty());
     }
 

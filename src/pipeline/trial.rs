@@ -7,7 +7,6 @@ use bytes::Bytes;
 use hyper::Uri;
 
 use super::PipelineSettings;
-use crate::convert::admit;
 use crate::deadletter::given_up;
 use crate::delivery::answer::{Answer, Verdict};
 use crate::delivery::event::Admission;
@@ -56,10 +55,8 @@ pub fn would_send(settings: &PipelineSettings, letter: Record) -> Result<WouldSe
         .clone()
         .ok_or("the pipeline has no function: records go to the sinks as they are")?;
     let record = given_up(letter);
-    if let Some(formats) = &settings.formats
-        && let Admission::Refused { reason, .. } = admit(&record, formats)
-    {
-        return Err(format!("it would not be called: {reason}"));
+    if let Some(meaning) = kept_from_function(settings, &record) {
+        return Err(format!("it would not be called: {meaning}"));
     }
     let configured: Vec<String> = function.headers.iter().map(|(name, _)| name.to_lowercase()).collect();
     let function = Function::new(function, AnswerPool::new(settings.task.in_flight_bytes))?;
@@ -103,16 +100,14 @@ pub async fn try_record(
         true => given_up(record),
         false => record,
     };
-    if let Some(formats) = &settings.formats
-        && let Admission::Refused { reason, .. } = admit(&record, formats)
-    {
+    if let Some(meaning) = kept_from_function(settings, &record) {
         return Ok(Trial {
             url,
             request: Bytes::new(),
             status: None,
             response: Bytes::new(),
             took: Duration::ZERO,
-            meaning: format!("it becomes a dead letter of stage convert, without a call: {reason}"),
+            meaning,
             results: Vec::new(),
         });
     }
@@ -129,6 +124,20 @@ pub async fn try_record(
         meaning,
         results,
     })
+}
+
+/// What a record becomes that the function does not see.
+fn kept_from_function(settings: &PipelineSettings, record: &Record) -> Option<String> {
+    match settings.admit(record) {
+        Admission::Pass | Admission::Answered(_) => None,
+        Admission::Filtered => Some("the filter leaves it out: it is settled as filtered, without a call".to_owned()),
+        Admission::Refused { stage, reason } => {
+            let stage = stage.name();
+            Some(format!(
+                "it becomes a dead letter of stage {stage}, without a call: {reason}"
+            ))
+        }
+    }
 }
 
 fn meaning(answer: Answer) -> (String, Vec<Output>) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fnbridge::deadletter::Told;
-use fnbridge::delivery::record::TopicPartition;
+use fnbridge::delivery::record::{Header, Record, TopicPartition};
 use fnbridge::letters::{Filter, Index, Letter, Marked, Newest, Standing, Stands};
 
 use crate::servers::{self, Kind};
@@ -36,7 +36,44 @@ pub fn answers_are_the_same_from_postgres_as_from_sqlite() {
                 assert_eq!(pages.len() as u64, groups.iter().map(|group| group.count).sum::<u64>());
             }
         }
+        let endless = letter_with_endless_names();
+        for index in [&sqlite, &postgres] {
+            index
+                .add(std::slice::from_ref(&endless), &BTreeMap::new())
+                .await
+                .unwrap();
+            let found = index.get(&endless.place, endless.offset).await.unwrap();
+            assert_eq!(found.as_ref(), Some(&endless));
+        }
     });
+}
+
+/// Other tools' headers say what they like, in letters that no database makes smaller.
+fn letter_with_endless_names() -> Letter {
+    let endless: String = std::iter::repeat_with(|| fastrand::char('𐀀'..'🿿'))
+        .take(20_000)
+        .collect();
+    let names = [
+        "fnbridge.pipeline",
+        "fnbridge.stage",
+        "fnbridge.sink",
+        "fnbridge.reason",
+        "__connect.errors.topic",
+    ];
+    let headers = names.map(|name| Header {
+        name: name.to_owned(),
+        value: Some(endless.clone().into()),
+    });
+    let record = Record {
+        source: place(&"t".repeat(249), 0),
+        offset: 0,
+        generation: 0,
+        timestamp_ms: 0,
+        key: None,
+        value: None,
+        headers: headers.into(),
+    };
+    Letter::of(&record, None)
 }
 
 async fn pages(index: &Index, filter: &Filter, newest: Newest) -> Vec<Letter> {

@@ -3,12 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use fnbridge_delivery::rate::Rate;
-use fnbridge_delivery::settings::{OnExhausted, Ordering};
+use fnbridge_delivery::settings::{Delivery, OnExhausted, Ordering, TaskSettings};
 use fnbridge_delivery::time::Millis;
 
-use crate::world::history::{History, number};
-use crate::world::plan::{Faults, Plan, Shares};
-use crate::world::{Befell, World};
+use fnbridge_sim::history::History;
+use fnbridge_sim::plan::{Faults, Plan, Shares};
+use fnbridge_sim::promises::check;
+use fnbridge_sim::world::log::Entry;
+use fnbridge_sim::world::{Befell, World};
 
 /// Steps of one world before everything is healed.
 const STEPS: u64 = 1_500;
@@ -16,25 +18,26 @@ const STEPS: u64 = 1_500;
 /// Worlds for each promise.
 const WORLDS: u64 = 40;
 
-/// Seeds that once broke a promise.
-const SEEDS: &str = include_str!("seeds.txt");
+/// Lines of a history that are told where a promise broke.
+const LINES: usize = 60;
 
-fn live_through(plan: Plan, history: History) -> World {
-    let mut world = World::new(plan, history);
-    world.run(STEPS);
+fn live_through(plan: Plan, history: &History) -> World {
+    let mut world = World::new(plan, history.clone());
+    world.run();
     world.settle();
+    if let Err(broken) = check(&world, history) {
+        panic!("{}: {}", broken.promise, broken.said);
+    }
     world
 }
 
-/// Runs a world; where a promise breaks, runs it again to tell how it came to that.
+/// Runs a world; where a promise breaks, tells how it came to that.
 fn try_world(plan: Plan) -> World {
-    let seed = plan.seed;
-    let lived = catch_unwind(AssertUnwindSafe(|| live_through(plan.clone(), History::default())));
+    let history = History::default();
+    let lived = catch_unwind(AssertUnwindSafe(|| live_through(plan.clone(), &history)));
     lived.unwrap_or_else(|broken| {
-        let history = History::kept();
-        let _ = catch_unwind(AssertUnwindSafe(|| live_through(plan, history.clone())));
-        eprintln!("The last that happened with FNBRIDGE_SEED={seed}:");
-        history.print();
+        eprintln!("The last that happened in {plan:?}:");
+        history.lines(LINES).iter().for_each(|line| eprintln!("  {line}"));
         resume_unwind(broken)
     })
 }
@@ -43,10 +46,15 @@ fn try_world(plan: Plan) -> World {
 fn worlds(promise: u64, shape: impl Fn(&mut Plan)) -> Vec<World> {
     let plans = (0..WORLDS).map(|nth| {
         let mut plan = Plan::random(1_000_000 * promise + nth);
+        (plan.steps, plan.behind, plan.fetch) = (STEPS, 3_000, [1, 5, 50, 200][nth as usize % 4]);
         shape(&mut plan);
         plan
     });
     plans.map(try_world).collect()
+}
+
+fn entries(worlds: &[World]) -> impl Iterator<Item = &Entry> {
+    worlds.iter().flat_map(World::entries)
 }
 
 fn befell(worlds: &[World], count: impl Fn(&Befell) -> u64) -> u64 {
@@ -95,7 +103,7 @@ fn one_poison_record_costs_one_record() {
         plan.settings[0].guard.failed = 1_000;
     });
     let mut poisoned = 0;
-    for entry in worlds.iter().flat_map(|world| &world.logs).flat_map(|log| &log.entries) {
+    for entry in entries(&worlds) {
         poisoned += u64::from(entry.fate.lettered);
         assert!(
             !entry.fate.lettered || entry.was_poison,
@@ -121,9 +129,8 @@ fn a_function_that_is_down_is_not_poison() {
             "{} dead letters",
             world.letters_of_failures
         );
-        let entries = || world.logs.iter().flat_map(|log| &log.entries);
-        letters += entries().filter(|entry| entry.fate.lettered).count();
-        assert!(entries().all(|entry| entry.fate.lettered || entry.fate.accepted));
+        letters += world.entries().filter(|entry| entry.fate.lettered).count();
+        assert!(world.entries().all(|entry| entry.fate.lettered || entry.fate.accepted));
     }
     assert!(letters > 0 && befell(&worlds, |b| b.called_again) > 100);
 }
@@ -135,8 +142,7 @@ fn two_budgets() {
         (plan.faults.sink_outage, plan.faults.cut_short) = (0.02, 0.3);
     });
     assert!(befell(&worlds, |b| b.sink_troubles) > 500);
-    let entries = || worlds.iter().flat_map(|world| &world.logs).flat_map(|log| &log.entries);
-    assert!(entries().all(|entry| entry.fate.calls <= 1 && !entry.fate.lettered));
+    assert!(entries(&worlds).all(|entry| entry.fate.calls <= 1 && !entry.fate.lettered));
 }
 
 #[test]
@@ -165,6 +171,35 @@ fn finished_work_is_not_redone() {
         (plan.faults.rebalance, plan.faults.crash) = (0.02, 0.01);
     });
     assert!(befell(&worlds, |b| b.settled_before) > 1_000);
+}
+
+#[test]
+fn finished_work_survives_a_change_of_ordering() {
+    let worlds = worlds(15, |plan| {
+        let first = plan.settings[0].clone();
+        let with = |ordering| TaskSettings {
+            ordering,
+            ..first.clone()
+        };
+        plan.settings = [Ordering::None, Ordering::Key, Ordering::Partition].map(with).to_vec();
+        (plan.faults.rebalance, plan.faults.crash, plan.faults.restart) = (0.02, 0.01, 0.01);
+    });
+    assert!(befell(&worlds, |b| b.settled_before_change) > 1_000);
+}
+
+#[test]
+fn exactly_once() {
+    let worlds = worlds(14, |plan| {
+        plan.settings
+            .iter_mut()
+            .for_each(|s| (s.delivery, s.sinks) = (Delivery::ExactlyOnce, s.sinks.max(1)));
+        (plan.faults.crash, plan.faults.crash_between) = (0.01, 0.003);
+        (plan.faults.fence, plan.faults.rebalance, plan.faults.corrupt_memo) = (0.01, 0.01, 0.0);
+        (plan.faults.ack_lost, plan.faults.commit_refused, plan.faults.slow) = (0.05, 0.2, 0.1);
+    });
+    assert!(befell(&worlds, |b| b.transactions) > 1_000);
+    assert!(befell(&worlds, |b| b.aborted) > 500 && befell(&worlds, |b| b.undecided) > 50);
+    assert_eq!(befell(&worlds, |b| b.repeated), 0);
 }
 
 #[test]
@@ -226,53 +261,6 @@ fn an_operator_can_pass_over_whatever_is_stuck() {
         }
     });
     assert!(befell(&worlds, |b| b.skipped) > 2_000);
-    let entries = || worlds.iter().flat_map(|world| &world.logs).flat_map(|log| &log.entries);
-    let passed_over_uncalled = entries().filter(|entry| entry.fate.skipped && entry.fate.calls == 0);
+    let passed_over_uncalled = entries(&worlds).filter(|entry| entry.fate.skipped && entry.fate.calls == 0);
     assert!(passed_over_uncalled.count() > 500);
-}
-
-/// What breaks in how many worlds, a line each: for whoever changes the core. `FNBRIDGE_SURVEY` says how many.
-#[test]
-fn survey() {
-    let Some(worlds) = number("FNBRIDGE_SURVEY") else {
-        return;
-    };
-    std::panic::set_hook(Box::new(|_| {}));
-    let from = number("FNBRIDGE_FROM").unwrap_or(1);
-    let mut steps = 0;
-    for seed in from..from + worlds {
-        let plan = Plan::random(seed);
-        match catch_unwind(AssertUnwindSafe(|| live_through(plan, History::default()))) {
-            Ok(lived) => steps += lived.steps,
-            Err(broken) => {
-                let said = broken.downcast_ref::<String>().cloned().unwrap_or_default();
-                let said = broken.downcast_ref::<&str>().map_or(said, |s| s.to_string());
-                let line: String = said.chars().take(160).collect();
-                eprintln!("{seed:>6} {}", line.replace('\n', " "));
-            }
-        }
-    }
-    eprintln!("{steps} steps");
-}
-
-/// Everything at once, in random measure. `FNBRIDGE_SEED` runs one world, `FNBRIDGE_STEPS` asks for more of them.
-#[test]
-fn any_world() {
-    if let Some(seed) = number("FNBRIDGE_SEED") {
-        try_world(Plan::random(seed));
-        return;
-    }
-    let kept = SEEDS
-        .lines()
-        .filter_map(|line| line.split_whitespace().next()?.parse().ok());
-    for seed in kept {
-        try_world(Plan::random(seed));
-    }
-    let (mut steps, wanted) = (0, number("FNBRIDGE_STEPS").unwrap_or(1_000_000));
-    let mut seed = number("FNBRIDGE_FROM").unwrap_or(1);
-    while steps < wanted {
-        steps += try_world(Plan::random(seed)).steps;
-        seed += 1;
-    }
-    eprintln!("{steps} steps in worlds up to seed {seed}");
 }

@@ -12,7 +12,7 @@ use fnbridge_delivery::record::{Output, Record, TopicPartition};
 use fnbridge_delivery::settings::{BatchSettings, Ordering, TaskSettings};
 use fnbridge_delivery::time::{Millis, Moment, Now};
 
-use crate::world::plan::Plan;
+use crate::script;
 
 const RECORDS: i64 = 1_000_000;
 const PARTITIONS: u64 = 12;
@@ -48,7 +48,7 @@ fn run(ordering: Ordering, max_records: usize) -> (u64, f64) {
         has_function: true,
         sinks: 1,
         drain_timeout: Millis(1000),
-        ..Plan::random(1).settings[0].clone()
+        ..script::settings()
     };
     let mut task = Task::new(settings);
     let mut clock = 0u64;

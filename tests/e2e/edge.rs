@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fnbridge::delivery::event::{Assignment, CommitEntry};
+use fnbridge::delivery::group::GroupEvent;
 use fnbridge::delivery::record::TopicPartition;
 use fnbridge::kafka::{ClusterSettings, Leave, Source, SourceEvent, SourceEvents, SourceSettings, Topics};
 use tokio::runtime::Runtime;
@@ -205,19 +206,7 @@ impl Member {
 
     fn take(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Assigned {
-                assignment,
-                source,
-                position,
-                memo,
-                ..
-            } => {
-                let held = Held { source, position, memo };
-                assert!(
-                    self.held.insert(assignment, held).is_none(),
-                    "{assignment:?} came twice"
-                );
-            }
+            SourceEvent::Group(event) => self.take_of_group(event),
             SourceEvent::Records { assignment, records } => {
                 let held = self.held.get_mut(&assignment).expect("records come for what is held");
                 assert!(
@@ -231,20 +220,38 @@ impl Member {
                     self.read += 1;
                 }
             }
-            SourceEvent::Overtaken { assignment, from, to } => {
+            SourceEvent::Watermarks { .. } | SourceEvent::Trouble(_) | SourceEvent::Recovered(_) => {}
+        }
+    }
+
+    fn take_of_group(&mut self, event: GroupEvent) {
+        match event {
+            GroupEvent::Assigned {
+                assignment,
+                source,
+                position,
+                memo,
+                ..
+            } => {
+                let held = Held { source, position, memo };
+                assert!(
+                    self.held.insert(assignment, held).is_none(),
+                    "{assignment:?} came twice"
+                );
+            }
+            GroupEvent::Overtaken { assignment, from, to } => {
                 let held = self.held.get_mut(&assignment).expect("what is overtaken is held");
                 held.position = to;
                 self.overtaken.push((from, to));
             }
-            SourceEvent::Revoked(revoked) => self.revoked.extend(revoked),
-            SourceEvent::Lost(lost) => {
+            GroupEvent::Revoked(revoked) => self.revoked.extend(revoked),
+            GroupEvent::Lost(lost) => {
                 for assignment in lost {
                     assert!(self.held.remove(&assignment).is_some(), "what is lost was held");
                     self.revoked.retain(|r| *r != assignment);
                 }
             }
-            SourceEvent::Committed { outcomes } => self.committed.extend(outcomes),
-            SourceEvent::Watermarks { .. } | SourceEvent::Trouble(_) | SourceEvent::Recovered(_) => {}
+            GroupEvent::Committed { outcomes } => self.committed.extend(outcomes),
         }
     }
 

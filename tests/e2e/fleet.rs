@@ -418,6 +418,7 @@ fn files_are_read_again_when_they_change_and_a_bad_one_leaves_what_runs(test: &T
     let file = find_file(test.folder(), pipeline.name());
     std::fs::write(&file, "name: [").unwrap();
     worker.await_log(&["files of pipelines have problems"]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     test.client().produce(&source, numbers(10..20));
     test.client().read_count(&out, 20);
     std::fs::write(&file, pipeline.clone().function(&after.url()).text()).unwrap();

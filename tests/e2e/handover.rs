@@ -32,6 +32,8 @@ const TAKES: Duration = Duration::from_millis(250);
 /// other tests share, so much more is let pass.
 const IDLE_AT_MOST: Duration = Duration::from_millis(3000);
 const STARTS_WITHIN: Duration = Duration::from_millis(3000);
+/// What is on the wire takes [`TAKES`]; nothing else keeps a process that has drained.
+const ENDS_WITHIN: Duration = Duration::from_millis(2000);
 
 fn a_rolling_restart_of_three_workers_repeats_nothing_and_leaves_no_partition_idle_for_long(test: &Test) {
     let scene = Scene::of(test, 6);
@@ -76,6 +78,7 @@ fn rolling_restart(scene: &Scene<'_>, kind: &str, setting: impl Fn(usize) -> Set
          after their start"
     );
     assert!(idle.iter().all(|idle| *idle < IDLE_AT_MOST), "{idle:?}");
+    assert!(drained.iter().all(|drained| *drained < ENDS_WITHIN), "{drained:?}");
     journal
 }
 
@@ -166,7 +169,7 @@ fn a_worker_that_comes_back_with_other_topics_reads_those(test: &Test) {
     let with = |topics: &[&String]| scene.pipeline("0").set("source.topics", json!(topics));
     let setting = scene.setting_with_id(0);
     let first = test.worker_on(&setting, &with(&[&scene.source, &dropped]));
-    await_spread(&[first.clone()], 3);
+    await_spread(std::slice::from_ref(&first), 3);
     assert!(first.stop().success());
     assert_eq!(
         test.client().members(&scene.pipeline("0").group()),
@@ -224,7 +227,7 @@ fn under_the_newer_group_protocol_partitions_change_hands_and_are_committed_with
     let scene = Scene::of(test, 4);
     let setting = |n| scene.setting_with_id(n).property("group.protocol", "consumer");
     let first = scene.worker("0", &setting(0));
-    await_spread(&[first.clone()], 4);
+    await_spread(std::slice::from_ref(&first), 4);
     let load = Load::start(test.client(), &scene.source, 4);
     scene.await_calls(&["0"], 3);
     let from = scene.function.count();

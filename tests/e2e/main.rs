@@ -4,9 +4,11 @@
 //! never for time to pass. A broker that can't be had fails the test that needs it.
 
 mod audit;
+mod contracts;
 mod crash;
 mod edge;
 mod exactly_once;
+mod failures;
 mod fleet;
 mod flights;
 mod handover;
@@ -39,6 +41,7 @@ const TESTS_AT_ONCE: usize = 4;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TESTS_AT_ONCE));
+    let failures = failures::tests();
     let suites = [
         smoke::tests(),
         order::tests(),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         outage::tests(),
         overload::tests(),
         audit::tests(),
+        contracts::tests(),
         crash::tests(),
         exactly_once::tests(),
         fleet::tests(),
@@ -64,7 +68,11 @@ fn main() -> ExitCode {
         flights::tests(),
         handover::tests(),
     ];
-    let trials = suites.into_iter().flat_map(Suite::into_trials).collect();
+    let trials = suites
+        .into_iter()
+        .chain(failures)
+        .flat_map(Suite::into_trials)
+        .collect();
     harness::test::keep_panics_for_the_report();
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::kafka::stop_shared();

@@ -64,6 +64,7 @@ fn a_topic_that_does_not_exist_is_named_and_waited_for(test: &Test) {
     let setting = Setting::plaintext(&test.broker().bootstrap());
     let worker = test.worker_not_ready(&setting, &pipeline);
     worker.await_log(&[&source, "does not exist"]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     test.client().create(&source, 1, &[]);
     test.client().produce(&source, [Entry::value("1")]);
     test.client().await_committed(&pipeline.group(), &source, &[1]);

@@ -121,7 +121,7 @@ fn a_slow_partition_holds_back_no_other(test: &Test) {
     test.client().produce(&source, numbered(3, 100));
     let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
     let pipeline = pipeline.set("batch.max_records", 5).set("concurrency.max_in_flight", 2);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client()
         .read_until(&out, "the fast partitions' results", |read| read.len() == 200);
     let committed = test.client().committed(&pipeline.group(), &source);
@@ -138,6 +138,7 @@ fn a_slow_partition_holds_back_no_other(test: &Test) {
         .collect();
     assert_eq!(slow.len(), 1, "one call of the slow partition at a time");
 
+    test.sees_what_the_page_says(&worker, pipeline.name());
     gate.open();
     test.client().await_committed(&pipeline.group(), &source, &[100; 3]);
     let read = test.client().read_all(&out);

@@ -33,6 +33,7 @@ fn a_function_that_is_not_there_is_waited_for(test: &Test) {
     worker.await_metric("fnbridge_breaker_open", &[], 1.0);
     worker.await_metric("fnbridge_attempts_total", &[r#"outcome="away""#], 4.0);
     assert_nothing_committed(&test.client(), &pipeline.group(), &source);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     function.listen();
     test.client().await_committed(&pipeline.group(), &source, &[100, 100]);
 
@@ -74,6 +75,7 @@ fn outage_with_answers(test: &Test, calls: usize, answer: fn(&Request) -> Reply)
     let worker = test.worker(&pipeline);
     worker.await_metric("fnbridge_breaker_open", &[], 1.0);
     function.wait_count(calls);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     let given_up = test.client().read_all(&pipeline.dead_letter_topic()).len();
     assert!(
         given_up <= GUARDED,
@@ -110,6 +112,7 @@ fn a_401_gives_up_none_and_says_so(test: &Test) {
     worker.await_log(&[pipeline.name(), "401"]);
     worker.await_metric("fnbridge_breaker_open", &[], 1.0);
     function.wait_count(8);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     assert_nothing_committed(&test.client(), &pipeline.group(), &source);
     function.answer(Reply::echo);
     test.client().await_committed(&pipeline.group(), &source, &[50, 50]);
@@ -131,6 +134,7 @@ fn an_http_sink_outage_calls_the_function_once_a_batch(test: &Test) {
     let worker = test.worker(&pipeline);
     sink.wait_count(4);
     worker.await_metric("fnbridge_sink_away", &[], 1.0);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     assert_nothing_committed(&test.client(), &pipeline.group(), &source);
     sink.stop();
     let (metric, away) = ("fnbridge_sink_records_total", [r#"receipt="away""#]);
@@ -168,8 +172,9 @@ fn a_sink_that_is_away_does_not_repeat_what_another_stored(test: &Test) {
         .topic_sink(&out)
         .http_sink(&sink.url());
     let pipeline = pipeline.set("batch.max_records", 10);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     sink.wait_count(5);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     sink.answer(|_| Reply::of(200, ""));
     test.client().await_committed(&pipeline.group(), &source, &[40]);
 
@@ -202,6 +207,7 @@ fn a_dead_letter_that_can_not_be_written_is_not_committed(test: &Test) {
     let worker = test.worker(&pipeline);
     worker.await_metric("fnbridge_dead_letters_blocked", &[], 1.0);
     worker.await_log(&[pipeline.name(), &letters]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     test.client().await_committed(&pipeline.group(), &source, &[5]);
     assert!(test.client().read_all(&letters).is_empty());
 
@@ -237,6 +243,7 @@ fn a_broker_that_restarts_costs_nothing(test: &Test) {
     broker.stop();
     worker.await_metric("fnbridge_sink_away", &[], 1.0);
     worker.await_log(&["sink is away", "does not answer"]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     broker.resume();
     client.await_committed(&pipeline.group(), &source, &[200, 200]);
     worker.await_metrics("the sink to be back", |metrics| {

@@ -77,8 +77,9 @@ fn refused_records_are_found_by_halving_and_the_rest_is_delivered(test: &Test) {
     });
     test.client().produce(&source, numbers(40));
     let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[40]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let letters = test.client().read_all(&pipeline.dead_letter_topic());
     let offsets: Vec<&str> = letters
@@ -191,8 +192,9 @@ fn retry_after_is_waited_for_and_not_charged(test: &Test) {
         .function(&function.url())
         .topic_sink(&out)
         .set("batch.linger", "300ms");
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[5]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let requests = function.requests();
     assert_eq!(requests.len(), 3);
@@ -224,8 +226,9 @@ fn a_value_that_is_not_json_is_a_dead_letter_of_stage_convert(test: &Test) {
     });
     test.client().produce(&source, entries);
     let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[12]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let letters = test.client().read_all(&pipeline.dead_letter_topic());
     let texts: Vec<&str> = letters.iter().map(Entry::text).collect();
@@ -262,8 +265,9 @@ fn a_dead_letter_is_the_record_byte_for_byte_with_the_reason(test: &Test) {
         .to(1);
     test.client().produce(&source, [sent.clone()]);
     let pipeline = test.pipeline(&source).function(&function.url());
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     let letter = test.client().read_count(&pipeline.dead_letter_topic(), 1).remove(0);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     assert_eq!(
         (&letter.key, &letter.value, letter.timestamp),
@@ -341,8 +345,9 @@ fn an_answer_that_makes_no_sense_is_a_failed_attempt_that_says_why(test: &Test) 
     test.client().produce(&source, numbers(6));
     let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
     let pipeline = pipeline.set("batch.max_records", 1).set("retry.max_attempts", 2);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[6]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let letters = test.client().read_all(&pipeline.dead_letter_topic());
     let found: Vec<(&str, &str)> = letters
@@ -370,8 +375,9 @@ fn a_batch_too_large_for_the_function_is_halved(test: &Test) {
         .function(&function.url())
         .topic_sink(&out)
         .set("batch.linger", "300ms");
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[100]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     assert!(test.client().read_all(&pipeline.dead_letter_topic()).is_empty());
     assert!(
@@ -428,8 +434,9 @@ fn a_result_that_a_sink_refuses_is_a_dead_letter_of_stage_sink(test: &Test) {
     test.client().produce(&source, numbers(20));
     let pipeline = test.pipeline(&source).function(&function.url());
     let pipeline = pipeline.sink(json!({"name": "ledger", "http": {"url": sink.url()}}));
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[20]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let letters = test.client().read_all(&pipeline.dead_letter_topic());
     assert_eq!(letters.len(), 1);

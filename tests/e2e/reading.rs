@@ -113,12 +113,13 @@ fn a_partition_added_later_is_read_from_its_beginning(test: &Test) {
     assert!(worker.stop().success());
     test.client().add_partitions(&source, 2);
     test.client().produce(&source, numbers(1, 0..7));
-    test.worker_on(&setting, &pipeline);
+    let worker = test.worker_on(&setting, &pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[5, 7]);
     assert_eq!(called(&function), places(&source, &[(1, 0..7)]));
     test.client().add_partitions(&source, 3);
     test.client().produce(&source, numbers(2, 0..3));
     test.client().await_committed(&pipeline.group(), &source, &[5, 7, 3]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     assert_eq!(
         called(&function),
         places(&source, &[(1, 0..7), (2, 0..3)]),
@@ -206,6 +207,7 @@ fn a_topic_recreated_while_it_is_read_gets_keys_that_were_never_used(test: &Test
     test.client().await_committed(&pipeline.group(), &source, &[5]);
 
     worker.await_log(&["so the log is another one", &source]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
     let mut called = Vec::new();
     for request in function.requests() {
         let (key, values) = (request.header("idempotency-key"), request.records());
@@ -232,6 +234,7 @@ fn records_that_retention_removed_are_counted_and_reading_goes_on(test: &Test) {
     worker.await_metrics("40 records expired", |metrics| {
         metrics.sum("fnbridge_settled_records_total", &[r#"disposition="expired""#]) == 40.0
     });
+    test.sees_what_the_page_says(&worker, pipeline.name());
     let line = worker.await_log(&[&source, "50"]);
     assert!(line.contains("10"), "the range is named: {line}");
     let expected: BTreeMap<i32, Vec<i64>> = [(0, (0..10).chain(50..100).collect())].into();
@@ -249,8 +252,9 @@ fn aborted_transactions_are_not_seen(test: &Test) {
     test.client().produce_in_transaction(&source, true, numbers(0, 10..15));
     let function = Server::echo();
     let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     let read = test.client().read_count(&out, 10);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let values: Vec<&str> = read.iter().map(Entry::text).collect();
     assert_eq!(values, ["0", "1", "2", "3", "4", "10", "11", "12", "13", "14"]);
@@ -300,8 +304,9 @@ fn a_compacted_topic_is_read_across_its_gaps(test: &Test) {
         .function(&function.url())
         .topic_sink(&out)
         .set("batch.max_records", 7);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[standing]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let seen: BTreeSet<i64> = function
         .requests()

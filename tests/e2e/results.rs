@@ -164,8 +164,9 @@ fn keys_are_partitioned_as_java_does(test: &Test) {
     test.client().produce(&source, entries);
     let function = Server::echo();
     let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[200]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let places = |topic: &str| -> Vec<(Option<i32>, Option<Vec<u8>>)> {
         let mut all: Vec<_> = test
@@ -197,8 +198,9 @@ fn tombstones_empty_keys_and_no_keys_pass_as_they_are(test: &Test) {
     ];
     test.client().produce(&source, entries.clone());
     let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[6]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let read = test.client().read_all(&out);
     assert_eq!(read.len(), entries.len());
@@ -267,8 +269,9 @@ fn raw_carries_the_bytes_and_nothing_else(test: &Test) {
         .set("function.contract", "raw")
         .set("batch.max_records", 1)
         .set("source.value.format", "bytes");
-    test.worker(&pipeline);
+    let worker = test.worker(&pipeline);
     test.client().await_committed(&pipeline.group(), &source, &[2]);
+    test.sees_what_the_page_says(&worker, pipeline.name());
 
     let requests = function.requests();
     assert_eq!(requests.len(), 2);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::auth::auth;
 use super::pipeline::Surroundings;
 use super::places::{headers, url};
 use crate::config::document::{ContractDoc, EventFormatDoc, FunctionDoc, ItemFailuresDoc, PipelineDoc, ResponseDoc};
@@ -30,6 +31,7 @@ pub(super) fn function(
     let path = Path::of("function");
     let headers = headers(&function.headers, &path.key("headers"), around.base, report);
     let url = url(&function.url, &path.key("url"), around.policy, report);
+    let auth = auth(&function.auth, url.as_ref(), &path.key("auth"), around, report);
     refuse_options_of_others(function, &path, report);
     Some(FunctionSettings {
         pipeline: doc.name.clone(),
@@ -38,6 +40,7 @@ pub(super) fn function(
         connect_timeout: MAX_CONNECT_TIMEOUT.min(function.timeout.0),
         timeout: function.timeout.0,
         max_response_bytes: function.max_response_bytes.bytes(),
+        auth: auth?,
         headers,
         overrides: overrides(&doc.responses),
         sinks: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exactly_once::exactly_once;
+use super::filter::filter;
 use super::function::function;
 use super::sinks::{dead_letter_topic, refuse_own_outputs, sinks};
 use super::source::source;
@@ -61,11 +62,12 @@ pub(crate) fn pipeline(
     if let Some(dead_letters) = &dead_letters {
         refuse_own_outputs(doc, &sinks, dead_letters, report);
     }
+    let cluster = source.as_ref().map(|source| &*source.cluster);
     if doc.delivery == DeliveryDoc::ExactlyOnce {
-        exactly_once(doc, source.as_ref().map(|source| &*source.cluster), report);
+        exactly_once(doc, cluster, report);
     }
     let formats = formats(doc);
-    let cluster = source.as_ref().map(|source| &*source.cluster);
+    let filter = filter(doc, report);
     let function = (doc.function.as_ref()).map(|stated| function(doc, stated, cluster, around, report));
     let drain_timeout = drain_timeout(doc, cluster, report);
     between(doc, report);
@@ -87,6 +89,7 @@ pub(crate) fn pipeline(
         weight: doc.limits.weight,
         share_bytes: doc.limits.in_flight_bytes.bytes(),
         formats,
+        filter,
         function,
         dead_letter: DeadLetterSettings {
             cluster: source.cluster.clone(),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::auth::AuthDoc;
 use super::text::TextDoc;
 use crate::config::quantity::{Size, Span};
 
@@ -24,8 +25,9 @@ pub(crate) struct PipelineDoc {
     pub(crate) state: StateDoc,
     /// Where records come from.
     pub(crate) source: SourceDoc,
-    /// A CEL expression over key, value, headers and timestamp; records for which it is false are left out.
-    #[schemars(extend("x-fnbridge-acts-on" = [null]))]
+    /// A CEL expression over `key`, `value`, `headers` and `timestamp`; records for which it is false are left out, without a
+    /// call. One on which it errors is a dead letter of stage `filter`: `has(value.x)` asks first.
+    #[schemars(length(min = 1))]
     pub(crate) filter: Option<String>,
     /// Which records must run one after another.
     pub(crate) ordering: OrderingDoc,
@@ -302,7 +304,6 @@ pub(crate) struct FunctionDoc {
     /// Headers of each request.
     pub(crate) headers: BTreeMap<String, TextDoc>,
     /// How calls are authenticated.
-    #[schemars(extend("x-fnbridge-acts-on" = [{"type": "none"}, {}]))]
     pub(crate) auth: AuthDoc,
 }
 
@@ -361,35 +362,6 @@ pub(crate) enum EventFormatDoc {
     Strings,
     /// Only its `data`.
     RawData,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct AuthDoc {
-    /// The kind of authentication.
-    #[serde(rename = "type")]
-    #[schemars(extend("x-fnbridge-acts-on" = ["none"]))]
-    pub(crate) kind: AuthKindDoc,
-}
-
-impl Default for AuthDoc {
-    fn default() -> AuthDoc {
-        AuthDoc {
-            kind: AuthKindDoc::None,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum AuthKindDoc {
-    None,
-    Bearer,
-    Basic,
-    Hmac,
-    Oidc,
-    AliyunAcs3,
-    AwsSigv4,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -1,5 +1,7 @@
 //! Nothing is accepted and ignored: each field that the schemas know changes what is built, or is refused.
 
+use std::hash::{Hash, Hasher};
+
 use serde_json::{Value, json};
 
 use crate::config::document::{PipelineDoc, WorkerDoc};
@@ -28,6 +30,12 @@ fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
         "source.cluster" | "sinks[].kafka.cluster" => Some(json!("second")),
         "source.topics" => Some(json!(["other"])),
         "source.topic_pattern" => Some(json!("o.*")),
+        "filter" => Some(json!("value.amount > 0")),
+        "function.auth.type" => Some(json!("aliyun_acs3")),
+        "function.auth.keys[]" => Some(json!("whsec_AgICAgICAgICAgICAgICAgICAgICAgIC")),
+        "function.auth.token_file" => Some(json!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"))),
+        "function.auth.token_url" => Some(json!("http://127.0.0.1:2/")),
+        path if path.starts_with("function.auth.") => Some(json!("other")),
         "source.start" => Some(json!("latest")),
         "function.url" | "sinks[].http.url" => Some(json!("http://127.0.0.1:9/")),
         "sinks[].stdout" => Some(json!({})),
@@ -35,13 +43,15 @@ fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
     };
     let prepare = |path: &str, document: &mut Value| match path {
         "source.topic_pattern" => drop(document["source"].as_object_mut().unwrap().remove("topics")),
-        "delivery" => drop(document["sinks"].as_array_mut().unwrap().pop()),
         "sinks[].stdout" => drop(document["sinks"][0].as_object_mut().unwrap().remove("kafka")),
+        "delivery" => document["sinks"].as_array_mut().unwrap().truncate(1),
         "function.batch_item_failures" => document["function"]["contract"] = json!("aws_lambda"),
         "function.event_format" | "function.event_account" => document["function"]["contract"] = json!("aliyun_fc"),
         "function.event_type" | "function.event_source" => {
             document["function"]["contract"] = json!("cloudevents_binary")
         }
+        "function.auth.type" => {}
+        auth if auth.starts_with("function.auth.") => document["function"]["auth"] = auth_with(auth),
         _ => {}
     };
     walk(pipeline_schema(), &base, &others, &prepare, &built_pipeline);
@@ -93,6 +103,24 @@ fn each_field_of_a_worker_changes_what_is_built_or_is_refused() {
         _ => {}
     };
     walk(worker_schema(), &base, &others, &prepare, &built_worker);
+}
+
+/// Authentication that a field belongs to, complete without it or with it as something else.
+fn auth_with(path: &str) -> Value {
+    let key = "whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+    match path.rsplit('.').next().unwrap() {
+        "token" => json!({"type": "bearer", "token": "t"}),
+        "username" | "password" => json!({"type": "basic", "username": "u", "password": "p"}),
+        "keys[]" => json!({"type": "hmac", "keys": [key]}),
+        "token_file" => json!({"type": "oidc", "token_file": concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")}),
+        "token_url" | "client_id" | "client_secret" | "scope" | "audience" => {
+            json!({"type": "oidc", "token_url": "http://127.0.0.1:1/", "client_id": "c", "client_secret": "s"})
+        }
+        "access_key_secret" | "security_token" => {
+            json!({"type": "aliyun_acs3", "access_key_id": "i", "access_key_secret": "s"})
+        }
+        _ => json!({"type": "aws_sigv4", "region": "r", "access_key_id": "i", "secret_access_key": "s"}),
+    }
 }
 
 /// What the leader reads of the document itself, and what only says that another field may be.
@@ -183,7 +211,9 @@ fn built_pipeline(document: &Value) -> Built {
             function.formats,
             function.max_in_flight,
         );
-        format!("{request:?} {meaning:?}")
+        let mut auth = std::hash::DefaultHasher::new();
+        function.auth.hash(&mut auth);
+        format!("{request:?} {meaning:?} {}", auth.finish())
     });
     Ok(format!("{settings:?} {function:?}"))
 }

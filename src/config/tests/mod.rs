@@ -1,5 +1,6 @@
 //! Whole documents, and what is said of them.
 
+mod bad;
 mod fields;
 mod fleet;
 mod messages;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
+use super::have_run::has_run;
 use crate::audit::{Checkpoint, Point, superfluous};
 use crate::kafka::{KafkaError, SourceSettings, committed};
 use crate::store::{CommitError, MAX_OPERATIONS, Store, StoreError, Transaction, Write};
@@ -48,7 +49,8 @@ pub(in crate::control) async fn keep(around: Arc<impl Leads>, store: Arc<dyn Sto
                 continue;
             };
             let is_same = last.is_some_and(|(_, last)| last.partitions == now.partitions);
-            if now.partitions.is_empty() || (!is_same && note(&*store, &pipeline, &now).await.is_err()) {
+            let first = last.is_none().then(|| has_run(&pipeline, &source));
+            if now.partitions.is_empty() || (!is_same && note(&*store, &pipeline, &now, first).await.is_err()) {
                 continue;
             }
             noted.insert(pipeline, (Instant::now(), now));
@@ -86,9 +88,15 @@ pub(super) async fn of(store: &dyn Store, pipeline: &str) -> Result<Vec<Checkpoi
         .collect())
 }
 
-async fn note(store: &dyn Store, pipeline: &str, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+async fn note(
+    store: &dyn Store,
+    pipeline: &str,
+    checkpoint: &Checkpoint,
+    first: Option<Write>,
+) -> Result<(), StoreError> {
     let value = serde_json::to_vec(checkpoint).expect("a checkpoint is JSON");
-    write(store, vec![Write::put(key(pipeline, checkpoint.at_ms), value)]).await
+    let noted = Write::put(key(pipeline, checkpoint.at_ms), value);
+    write(store, [noted].into_iter().chain(first).collect()).await
 }
 
 async fn prune(store: &dyn Store, now_ms: i64) -> Result<(), StoreError> {

@@ -4,6 +4,8 @@
 mod audits;
 mod checkpoints;
 mod count;
+mod have_run;
 
 pub use audits::{Audit, Audited, Audits, Progress};
 pub(super) use checkpoints::{Leads, keep};
+pub(super) use have_run::{HaveRun, has_never_run};

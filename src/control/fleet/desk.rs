@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use super::plane::{Plane, Unheard, Work};
 use super::report::{Identity, LEASE, Report};
 use crate::control::access::{Secrets, referred_secrets};
+use crate::control::accounts::HaveRun;
 use crate::control::registry::{Followed, Registered};
 use crate::store::{CommitError, Condition, Entry, Revision, Store, StoreError, Transaction, Write};
 
@@ -18,11 +19,13 @@ pub struct Desk {
     store: Arc<dyn Store>,
     secrets: Secrets,
     pipelines: Arc<Mutex<Followed>>,
+    have_run: Arc<Mutex<HaveRun>>,
 }
 
 impl Desk {
     pub(super) fn new(store: Arc<dyn Store>, secrets: Secrets, pipelines: Followed) -> Desk {
         Desk {
+            have_run: Arc::new(Mutex::new(HaveRun::new(store.clone()))),
             store,
             secrets,
             pipelines: Arc::new(Mutex::new(pipelines)),
@@ -77,7 +80,14 @@ impl Desk {
         let all = self.pipelines().await?;
         let pipelines: Vec<Registered> = names.iter().filter_map(|name| all.get(name)).cloned().collect();
         let looks = self.store.all("looks/").await?;
+        let have_run = self.have_run.lock().await.all().await?;
+        let is_told = |(_, pipeline): &(&String, &String)| names.contains(*pipeline) || !all.contains_key(*pipeline);
         Ok(Work {
+            have_run: have_run
+                .iter()
+                .filter(is_told)
+                .map(|(group, _)| group.clone())
+                .collect(),
             secrets: self.secrets_of(&pipelines).await?,
             pipelines,
             looked_at: (looks.iter())

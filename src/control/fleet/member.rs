@@ -184,8 +184,7 @@ impl<P: Plane> Rounds<P> {
             return self.here.supervisor.set(Vec::new());
         }
         let files = self.here.files.borrow().clone();
-        let (wishes, refused) =
-            (self.wishes).of(&files, &self.work.pipelines, &self.here.foundation, &self.work.secrets);
+        let (wishes, refused) = (self.wishes).of(&files, &self.work, &self.here.foundation);
         self.here.supervisor.set(wishes);
         self.refused = refused;
     }

@@ -19,6 +19,9 @@ pub struct Work {
     pub secrets: BTreeMap<String, String>,
     /// The pipelines that somebody looks at.
     pub looked_at: BTreeSet<String>,
+    /// The groups of these pipelines, and of those that are in workers' files, that have committed before: `cluster/group`.
+    #[serde(default)]
+    pub have_run: BTreeSet<String>,
 }
 
 impl fmt::Debug for Work {

@@ -150,6 +150,8 @@ pub fn seek_to(text: &str) -> Result<SeekTo, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -159,6 +161,19 @@ mod tests {
         assert_eq!(seek_to("1970-01-01T00:00:01Z"), Ok(SeekTo::Time(1000)));
         for wrong in ["", "-1", "yesterday", "99999999999999999999"] {
             assert!(seek_to(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_a_place_or_is_refused(text in "\\PC{0,30}|[-+0-9TZ:.]{0,30}") {
+            match seek_to(&text) {
+                Ok(SeekTo::Offset(offset)) => prop_assert!(offset >= 0),
+                Ok(_) => {}
+                Err(why) => prop_assert!(why.contains("expected earliest, latest, an offset")),
+            }
         }
     }
 }

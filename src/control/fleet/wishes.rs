@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::plane::Work;
 use crate::config::{Foundation, Registration, share_out};
 use crate::control::registry::{Registered, SkipOrder};
 use crate::control::supervisor::Wish;
@@ -33,10 +34,10 @@ impl Wishes {
     pub(super) fn of(
         &mut self,
         files: &[Registration],
-        placed: &[Registered],
+        work: &Work,
         foundation: &Foundation,
-        secrets: &BTreeMap<String, String>,
     ) -> (Vec<Wish>, BTreeMap<String, String>) {
+        let (placed, secrets) = (&work.pipelines, &work.secrets);
         let mut runs: BTreeMap<String, String> = BTreeMap::new();
         let files: Vec<&PipelineSettings> = files.iter().map(|file| &file.settings).collect();
         let mut settings: Vec<PipelineSettings> = files.iter().map(|file| (*file).clone()).collect();
@@ -62,6 +63,12 @@ impl Wishes {
                     refused.insert(pipeline.name.clone(), problems.clone());
                 }
             }
+        }
+        for pipeline in &mut settings {
+            let source = &mut pipeline.source;
+            source.has_run = work
+                .have_run
+                .contains(&format!("{}/{}", source.cluster.name, source.group));
         }
         let wishes = share_out(settings, foundation.worker())
             .into_iter()

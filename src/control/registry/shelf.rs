@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::{Author, Changed, Outcome, Refusal, Registered, Verb};
+use crate::control::accounts::has_never_run;
 use crate::control::audit::{self, Audited};
 use crate::store::{CommitError, Condition, Entry, Order, Revision, Store, StoreError, Transaction, Write};
 
@@ -212,7 +213,11 @@ impl Registry {
         };
         let transaction = Transaction {
             conditions: Vec::new(),
-            writes: vec![Write::Delete { key }, audit::write(&audited)],
+            writes: vec![
+                Write::Delete { key },
+                has_never_run(cluster, group),
+                audit::write(&audited),
+            ],
         };
         match self.store.commit(transaction).await {
             Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),

@@ -10,8 +10,12 @@ use crate::lane::LaneRef;
 use crate::partition::{Entry, Partition, Seq, State};
 use crate::record::TopicPartition;
 use crate::settings::{Ordering, TaskSettings};
-use crate::time::Moment;
+use crate::time::{Millis, Moment};
 use crate::work::{Part, Work, WorkId};
+
+/// How long a partition stands still for records of failed batches that do not come: a log that lost its end in an unclean
+/// change of leaders has them no more.
+const PATIENCE: Millis = Millis::secs(300);
 
 impl Task {
     pub(super) fn assigned(
@@ -27,7 +31,12 @@ impl Task {
         if let Some(reason) = unusable {
             self.notice(Notice::MemoUnusable { source, reason });
         }
+        if partition.waits_for_batches() {
+            self.schedule.patience.insert(assignment, now + PATIENCE);
+        }
         self.partitions.insert(assignment, partition);
+        // Another log's number is committed before anything has come.
+        self.note_commit(assignment);
         self.reset_failed_guard();
         self.reset_refused_guard(now);
         self.reset_sink_guard();
@@ -87,8 +96,10 @@ impl Task {
         }
         let works = partition.take_restored(&self.settings, now_or_never, now);
         if partition.waits_for_batches() {
+            self.schedule.patience.insert(assignment, now + PATIENCE);
             return;
         }
+        self.schedule.patience.remove(&assignment);
         for parts in works {
             let id = WorkId(self.next_work);
             self.next_work += 1;
@@ -105,6 +116,15 @@ impl Task {
         partition.lanes.requeue(|slot| kept.contains(&slot));
         self.touch(assignment);
         self.skip(assignment, now);
+    }
+
+    pub(super) fn give_up_waiting_for_what_a_memo_speaks_of(&mut self, now: Moment) {
+        let over = |(assignment, until): (&Assignment, &Moment)| (*until <= now).then_some(*assignment);
+        let over: Vec<Assignment> = self.schedule.patience.iter().filter_map(over).collect();
+        for assignment in over {
+            self.schedule.patience.remove(&assignment);
+            self.activate_restored(assignment, true, now);
+        }
     }
 
     /// Pauses partitions that hold more than their share, resumes those that have come far below it: each change throws

@@ -54,6 +54,9 @@ impl Task {
                 Ok(()) => {
                     partition.committed = offset;
                     partition.commit.acked_version = version;
+                    if let Some(drain) = &mut partition.drain {
+                        drain.commit_failed = false;
+                    }
                     let awaiting = std::mem::take(&mut partition.commit.awaiting);
                     let (acked, waiting) = awaiting.into_iter().partition(|(wanted, _)| *wanted <= version);
                     partition.commit.awaiting = waiting;

@@ -38,12 +38,13 @@ impl Task {
         self.schedule.retries.retain(|(_, other, _)| *other != assignment);
         self.schedule.fresh.retain(|(_, other)| *other != assignment);
         self.schedule.lingering.retain(|(_, other)| *other != assignment);
+        self.schedule.patience.remove(&assignment);
     }
 
     fn forget(&mut self, assignment: Assignment) {
         self.unschedule(assignment);
         self.sinks.forget(assignment);
-        self.letters.forget(assignment);
+        self.forget_letters(assignment);
         self.transactions.forget(assignment);
         if let Some(partition) = self.partitions.remove(&assignment) {
             debug_assert!(
@@ -136,7 +137,7 @@ impl Task {
             self.send_letters_anew();
         }
         self.sinks.forget(assignment);
-        self.letters.forget(assignment);
+        self.forget_letters(assignment);
         self.transactions.forget(assignment);
     }
 

@@ -48,7 +48,9 @@ impl Task {
             lone_failures: part.lone_failures,
         };
         match retry::after_failure(failed, max_attempts) {
+            // A record beside it was given up just now, and the guard holds this one: it has been counted, though.
             Next::GiveUp if self.guards.failed.tripped() => {
+                self.changed(assignment, id);
                 return self.wait_for_function(assignment, id, failure, now, dice);
             }
             Next::GiveUp => return self.give_up_first(assignment, id, failure, now),

@@ -49,7 +49,7 @@ impl Letters {
         self.away.as_ref().filter(|_| waits).map(|away| away.until)
     }
 
-    pub(super) fn forget(&mut self, assignment: Assignment) {
+    fn forget(&mut self, assignment: Assignment) {
         self.letters.retain(|_, letter| letter.assignment != assignment);
         self.waiting.retain(|id| self.letters.contains_key(id));
         self.of_results.retain(|(other, _), _| *other != assignment);
@@ -60,6 +60,15 @@ impl Letters {
 }
 
 impl Task {
+    /// The letters of a partition that is given up. Where no other waits, the task blocks no longer, and says so.
+    pub(super) fn forget_letters(&mut self, assignment: Assignment) {
+        let blocked = self.letters.blocked();
+        self.letters.forget(assignment);
+        if blocked && !self.letters.blocked() {
+            self.notice(Notice::LettersBack);
+        }
+    }
+
     /// Gives a record up: it is settled once its dead letter stands in the topic.
     pub(super) fn give_up(
         &mut self,
@@ -278,8 +287,9 @@ impl Letters {
         self.away.as_ref().is_some_and(|away| away.until > now)
     }
 
-    pub(super) fn away_until(&self) -> Option<Moment> {
-        self.away.as_ref().map(|away| away.until)
+    pub(super) fn away_until(&self, now: Moment) -> Option<Moment> {
+        let until = self.away.as_ref().map(|away| away.until);
+        until.filter(|until| *until > now)
     }
 
     pub(super) fn has_waiting(&self, assignment: Assignment) -> bool {

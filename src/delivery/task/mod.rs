@@ -112,6 +112,8 @@ struct Schedule {
     fresh: WaitingPartitions,
     /// Partitions that wait for a batch to fill, by when they stop.
     lingering: WaitingPartitions,
+    /// Partitions that wait for records that their memo speaks of, and until when.
+    patience: BTreeMap<Assignment, Moment>,
 }
 
 #[derive(Debug)]
@@ -196,6 +198,7 @@ impl Task {
     pub fn advance(&mut self, now: Moment) {
         self.now = now;
         self.share.follow(self.held_bytes);
+        self.give_up_waiting_for_what_a_memo_speaks_of(now);
         loop {
             self.cut_off_drains(now);
             self.call_what_can_be_called(now);
@@ -264,7 +267,10 @@ impl Task {
             ],
         };
         let deadline = self.next_deadline();
-        schedule.into_iter().chain(outward).chain([deadline]).flatten().min()
+        let patience = self.schedule.patience.values().min().copied();
+        (schedule.into_iter().chain(outward).chain([deadline, patience]))
+            .flatten()
+            .min()
     }
 
     /// Nothing is assigned, nothing is on the wire.

@@ -274,7 +274,7 @@ impl Task {
                 // A drain leaves to the next owner what it would have to wait for.
                 Stop::Waits if partition.drain.is_some() => {}
                 Stop::Waits => {
-                    let until = [self.sinks.away_until(now), self.letters.away_until()];
+                    let until = [self.sinks.away_until(now), self.letters.away_until(now)];
                     self.transactions.park(sender, until.into_iter().flatten().min());
                 }
             }

@@ -53,7 +53,10 @@ impl Task {
         }
         for (assignment, settled) in unsaid {
             if let Some(partition) = self.partitions.get_mut(&assignment) {
-                partition.commit.settled = settled;
+                // What was settled by an earlier owner, and came behind these meanwhile, is passed with them.
+                let named = partition.commit.in_flight.map(|(_, offset)| offset);
+                let passed = named.is_some_and(|offset| partition.committable() > offset);
+                partition.commit.settled = settled || passed;
                 partition.drain.iter_mut().for_each(|drain| drain.commit_failed = false);
             }
         }
@@ -81,6 +84,8 @@ impl Task {
                     let all = &mut troubles[sink.0 as usize];
                     *all = Trouble::worse(all.take(), trouble);
                 }
+                // One whose partition is gone meanwhile is sent by nobody any more, and blocks nothing.
+                Obstacle::Letter { letter, .. } if self.letters.letter(letter).is_none() => {}
                 Obstacle::Letter { receipt, .. } => letters = letters.or(receipt.into_failure()),
                 Obstacle::Offsets { reason } => refused_offsets = Some(reason),
                 Obstacle::Cluster(failure) => cluster = Some(failure),

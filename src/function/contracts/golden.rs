@@ -114,7 +114,7 @@ fn events() -> Vec<Record> {
     ]
 }
 
-fn settings(contract: ContractKind, path: &str) -> FunctionSettings {
+pub(super) fn settings(contract: ContractKind, path: &str) -> FunctionSettings {
     let is_fc = matches!(contract, ContractKind::AliyunFc(_));
     FunctionSettings {
         contract,
@@ -133,7 +133,7 @@ fn settings(contract: ContractKind, path: &str) -> FunctionSettings {
     }
 }
 
-fn events_as(mode: CloudEventsMode) -> ContractKind {
+pub(super) fn events_as(mode: CloudEventsMode) -> ContractKind {
     ContractKind::CloudEvents(CloudEventsSettings {
         mode,
         source: "/fnbridge/orders-enrich".to_owned(),
@@ -141,7 +141,7 @@ fn events_as(mode: CloudEventsMode) -> ContractKind {
     })
 }
 
-fn lambda(cluster_arn: Option<&str>, item_failures: ItemFailures) -> ContractKind {
+pub(super) fn lambda(cluster_arn: Option<&str>, item_failures: ItemFailures) -> ContractKind {
     ContractKind::AwsLambda(AwsLambdaSettings {
         bootstrap_servers: "b-2:9092,b-1:9092".to_owned(),
         cluster_arn: cluster_arn.map(str::to_owned),
@@ -149,7 +149,7 @@ fn lambda(cluster_arn: Option<&str>, item_failures: ItemFailures) -> ContractKin
     })
 }
 
-fn fc(format: AliyunEventFormat) -> ContractKind {
+pub(super) fn fc(format: AliyunEventFormat) -> ContractKind {
     ContractKind::AliyunFc(AliyunFcSettings {
         format,
         instance: "alikafka_pre-cn-1".to_owned(),

@@ -2,6 +2,8 @@
 
 mod aliyun_fc;
 mod aws_lambda;
+#[cfg(test)]
+mod bad;
 mod cloudevents;
 #[cfg(test)]
 mod golden;
@@ -51,7 +53,7 @@ pub(super) trait Contract: Debug + Send + Sync {
     /// The request for a batch whose keys and values were found valid in their formats.
     fn encode(&self, batch: &Batch<'_>) -> Encoded;
 
-    /// Whether the head of a 2xx answer says in this contract's own way that the function failed, and how.
+    /// Whether an answer's head says in this contract's own way that the function failed, whatever its status, and how.
     fn function_error(&self, _headers: &HeaderMap) -> Option<String> {
         None
     }

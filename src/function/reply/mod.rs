@@ -1,5 +1,7 @@
 //! What a JSON answer says of each record. Nothing here depends on anything but the answer and the batch.
 
+#[cfg(test)]
+mod bad;
 mod output;
 mod shape;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! by the same `transactional.id` ends what is left, before anybody reads what is committed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -24,6 +24,11 @@ use crate::kafka::source::commit;
 const WINDOW_PAUSE: Duration = Duration::from_millis(5);
 /// How long one call of the library waits, before it is made again.
 const STEP: Duration = Duration::from_secs(5);
+/// A call of the library that has not returned after so long never will: one that waits for a coordinator that died can lose
+/// its answer, and then heeds no time-out.
+const STUCK: Duration = Duration::from_secs(20);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long partition counts are taken for granted.
 const COUNT_KNOWN_FOR: Duration = Duration::from_secs(30);
 
@@ -82,6 +87,30 @@ pub enum Cause {
 pub struct Transactor {
     jobs: mpsc::Sender<Job>,
     health: watch::Receiver<Health>,
+    at_work: AtWork,
+}
+
+/// Since when the library has been at a call.
+#[derive(Clone, Default)]
+struct AtWork(Arc<Mutex<Option<Instant>>>);
+
+impl AtWork {
+    fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+        *self.since() = Some(Instant::now());
+        let done = call();
+        *self.since() = None;
+        done
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn stuck(self) {
+        while self.since().is_none_or(|since| since.elapsed() < STUCK) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 enum Job {
@@ -95,6 +124,7 @@ struct Worker {
     settings: TransactionSettings,
     cluster: String,
     counts: HashMap<String, (i32, Instant)>,
+    at_work: AtWork,
     /// It has to be opened anew.
     broken: Option<String>,
 }
@@ -117,12 +147,14 @@ impl Transactor {
         // SAFETY: the worker owns the client.
         let calls = unsafe { Transactional::of(client.native_ptr()) };
         let (jobs, todo) = mpsc::channel();
+        let at_work = AtWork::default();
         let mut worker = Worker {
             client,
             calls,
             settings: transactions,
             cluster,
             counts: HashMap::new(),
+            at_work: at_work.clone(),
             broken: None,
         };
         let no_thread = |e| KafkaError::new(Kind::Other, format!("no thread for a transactional producer: {e}"));
@@ -130,7 +162,7 @@ impl Transactor {
             .spawn(move || todo.iter().for_each(|job| worker.work(job)))
             .map_err(no_thread)?;
         let health = health.subscribe();
-        Ok(Transactor { jobs, health })
+        Ok(Transactor { jobs, health, at_work })
     }
 
     /// Ends what is left of whoever had the same `transactional.id` before. Comes first, and once.
@@ -144,11 +176,19 @@ impl Transactor {
         ended.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Runs a transaction, behind those before.
+    /// Runs a transaction, behind those before. Where the library does not come back, it is undecided, and the thread is left
+    /// to itself.
     pub fn run(&self, load: Box<dyn Load>) -> impl Future<Output = Ended> + Send + use<> {
         let (done, ended) = oneshot::channel();
         let _ = self.jobs.send(Job::Run(load, done));
-        async move { (ended.await).unwrap_or_else(|_| Ended::Undecided("its producer has ended".to_owned())) }
+        let stuck = self.at_work.clone().stuck();
+        let undecided = |reason: &str| Ended::Undecided(reason.to_owned());
+        async move {
+            tokio::select! {
+                ended = ended => ended.unwrap_or_else(|_| undecided("its producer has ended")),
+                () = stuck => undecided("the client library does not come back from a call"),
+            }
+        }
     }
 
     /// Whether the cluster takes what is sent; changes wake the receiver.
@@ -283,7 +323,8 @@ impl Worker {
                 Ok(membership) => membership,
                 Err(reason) => return self.abort(Some(Cause::Offsets(reason))),
             };
-            match self.calls.send_offsets(&offsets, &membership, STEP) {
+            let send = || self.calls.send_offsets(&offsets, &membership, STEP);
+            match self.at_work.during(send) {
                 Ok(()) if whole => break,
                 Ok(()) => return self.abort(None),
                 Err(failed) if failed.fatal => return Outcome::Undecided(undecided(&failed)),
@@ -293,7 +334,7 @@ impl Worker {
         }
         let certain_by = until + self.settings.timeout;
         loop {
-            match self.calls.commit(STEP) {
+            match self.at_work.during(|| self.calls.commit(STEP)) {
                 Ok(()) => return Outcome::Committed,
                 Err(failed) if failed.fatal => return Outcome::Undecided(undecided(&failed)),
                 Err(failed) if failed.retriable && Instant::now() < certain_by => {}
@@ -306,7 +347,7 @@ impl Worker {
     fn abort(&self, cause: Option<Cause>) -> Outcome {
         let certain_by = Instant::now() + 2 * self.settings.timeout;
         loop {
-            match self.calls.abort(STEP) {
+            match self.at_work.during(|| self.calls.abort(STEP)) {
                 Ok(()) => return Outcome::Aborted(cause),
                 Err(failed) if failed.retriable && !failed.fatal && Instant::now() < certain_by => {}
                 Err(failed) => return Outcome::Undecided(undecided(&failed)),

@@ -6,25 +6,23 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Quiet;
-use super::desk::Desk;
 use super::events::SourceEvent;
-use super::native::{Place, Queue};
-use crate::delivery::event::{Assignment, CommitEntry};
+use super::native::Queue;
+use crate::delivery::event::CommitEntry;
+use crate::delivery::group::{self, Desk, Place};
 use crate::kafka::error::{Kind, Resource, Right, said};
 
 /// The commit in flight.
-#[derive(Default)]
 pub(super) struct Commits {
-    waiting: Vec<(Place, Assignment)>,
-    refused: Vec<(Assignment, Result<(), String>)>,
+    entries: group::Commits,
     group: String,
 }
 
 impl Commits {
     pub(super) fn new(group: &str) -> Commits {
         Commits {
+            entries: group::Commits::default(),
             group: group.to_owned(),
-            ..Commits::default()
         }
     }
 
@@ -33,29 +31,16 @@ impl Commits {
         &mut self,
         queue: &Queue<Quiet>,
         entries: Vec<CommitEntry>,
-        desk: &Desk,
+        desk: &mut Desk,
         events: &mut Vec<SourceEvent>,
     ) {
-        if !self.waiting.is_empty() {
-            let busy = "another commit of this source is in flight".to_owned();
-            let outcomes = entries.iter().map(|e| (e.assignment, Err(busy.clone()))).collect();
-            events.push(SourceEvent::Committed { outcomes });
-            return;
-        }
-        let (held, gone): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| desk.get(e.assignment).is_some());
-        let not_held = |e: CommitEntry| (e.assignment, Err(format!("{} is not held any more", e.source)));
-        self.refused = gone.into_iter().map(not_held).collect();
-        self.waiting = held
-            .iter()
-            .map(|e| ((e.source.topic.to_string(), e.source.partition), e.assignment))
-            .collect();
+        let held = self.entries.take(entries, desk, events);
         if held.is_empty() {
-            self.finish(events, |_| Ok(()));
             return;
         }
         let sent = list(&held).and_then(|list| queue.commit(&list).map_err(ClientError::ConsumerCommit));
         if let Err(error) = sent {
-            self.finish(events, |_| Err(error.to_string()));
+            self.entries.finish(desk, events, |_| Err(error.to_string()));
         }
     }
 
@@ -64,27 +49,20 @@ impl Commits {
         &mut self,
         whole: Result<(), Code>,
         parts: Vec<(Place, Result<(), Code>)>,
+        desk: &mut Desk,
         events: &mut Vec<SourceEvent>,
     ) -> Option<Code> {
-        if self.waiting.is_empty() {
+        if !self.entries.in_flight() {
             return None;
         }
         let parts: HashMap<Place, Result<(), Code>> = parts.into_iter().collect();
         let of = |place: &Place| parts.get(place).copied().unwrap_or(Ok(())).and(whole);
-        let error = self.waiting.iter().find_map(|(place, _)| of(place).err());
-        let group = self.group.clone();
-        self.finish(events, |place| of(place).map_err(|code| refusal(code, place, &group)));
+        let error = self.entries.places().find_map(|place| of(place).err());
+        let group = &self.group;
+        self.entries.finish(desk, events, |place| {
+            of(place).map_err(|code| refusal(code, place, group))
+        });
         error
-    }
-
-    fn finish(&mut self, events: &mut Vec<SourceEvent>, outcome: impl Fn(&Place) -> Result<(), String>) {
-        let mut outcomes = std::mem::take(&mut self.refused);
-        outcomes.extend(
-            self.waiting
-                .drain(..)
-                .map(|(place, assignment)| (assignment, outcome(&place))),
-        );
-        events.push(SourceEvent::Committed { outcomes });
     }
 }
 

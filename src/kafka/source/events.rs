@@ -1,11 +1,11 @@
 //! What a source is told, and everything that it says.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::event::Assignment;
-use crate::delivery::record::{Record, TopicPartition};
+use crate::delivery::group::GroupEvent;
+use crate::delivery::record::Record;
 use crate::kafka::cluster::ClusterSettings;
 use crate::kafka::pattern::TopicPattern;
 
@@ -28,6 +28,8 @@ pub struct SourceSettings {
     pub never: Vec<String>,
     /// Where reading starts, once.
     pub start: Start,
+    /// The pipeline has run before, as far as the fleet knows: `start` applies no more.
+    pub has_run: bool,
     /// Whether records of transactions that are not committed are read.
     pub isolation: Isolation,
     /// Bytes that the client fetches ahead.
@@ -50,6 +52,7 @@ impl SourceSettings {
             topics,
             never: Vec::new(),
             start: Start::Earliest,
+            has_run: false,
             isolation: Isolation::ReadCommitted,
             prefetch_bytes: 8 << 20,
             inbox_bytes: 4 << 20,
@@ -109,43 +112,14 @@ impl Isolation {
 /// Everything that a source says.
 #[derive(Clone, Debug)]
 pub enum SourceEvent {
-    /// A partition is ours, and its records follow from `position`.
-    Assigned {
-        /// This assignment's number, never used before in this process.
-        assignment: Assignment,
-        /// The partition.
-        source: TopicPartition,
-        /// The first offset that can come.
-        position: i64,
-        /// What stands beside the committed offset.
-        memo: Option<String>,
-        /// How the position came about.
-        started: Started,
-    },
-    /// The group takes these away and waits for each to be released. No records of theirs follow.
-    Revoked(Vec<Assignment>),
-    /// These are gone already: nothing can be committed, nothing needs to be released. No records of theirs follow.
-    Lost(Vec<Assignment>),
+    /// What the group gives and takes, and what became of commits.
+    Group(GroupEvent),
     /// Records of one partition, in offset order, following those before.
     Records {
         /// Whose.
         assignment: Assignment,
         /// The records; never empty.
         records: Vec<Arc<Record>>,
-    },
-    /// Retention removed records before they were read: those from `from` on, up to `to`, where reading goes on.
-    Overtaken {
-        /// Whose.
-        assignment: Assignment,
-        /// The first offset that was lost.
-        from: i64,
-        /// The first offset that still exists.
-        to: i64,
-    },
-    /// The commit ended, with an outcome for each of its entries.
-    Committed {
-        /// In no order; the error is the broker's word.
-        outcomes: Vec<(Assignment, Result<(), String>)>,
     },
     /// The log's first offset and the one after its last.
     Watermarks {
@@ -162,40 +136,18 @@ pub enum SourceEvent {
     Recovered(TroubleKind),
 }
 
+impl From<GroupEvent> for SourceEvent {
+    fn from(event: GroupEvent) -> SourceEvent {
+        SourceEvent::Group(event)
+    }
+}
+
 impl SourceEvent {
     /// What the event counts for against the inbox's bound.
     pub(super) fn weight_bytes(&self) -> usize {
         match self {
             SourceEvent::Records { records, .. } => records.iter().map(|r| r.weight_bytes()).sum(),
             _ => 0,
-        }
-    }
-}
-
-/// How the position of an assignment came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Started {
-    /// It was committed.
-    Committed,
-    /// The group had none on this partition: from its beginning.
-    NewPartition,
-    /// What was committed is beyond the log's end: the topic was recreated, or cut off. From its beginning.
-    Recreated {
-        /// What was committed, or where reading stood.
-        committed: i64,
-    },
-}
-
-impl fmt::Display for Started {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Started::Committed => write!(f, "at the committed offset"),
-            Started::NewPartition => write!(f, "at the beginning: the group has no offset on this partition"),
-            Started::Recreated { committed } => write!(
-                f,
-                "at the beginning: offset {committed} is gone or beyond the end, so the log is another one: the topic was \
-                 recreated or cut off"
-            ),
         }
     }
 }

@@ -156,6 +156,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use crate::delivery::event::Assignment;
+    use crate::delivery::group::GroupEvent;
     use crate::delivery::record::{Record, TopicPartition};
 
     fn records(offset: i64) -> SourceEvent {
@@ -180,7 +181,10 @@ mod tests {
     #[tokio::test]
     async fn events_come_out_in_the_order_they_went_in_and_then_it_ends() {
         let (inbox, mut events) = Inbox::new(10_000);
-        inbox.put(&mut vec![records(1), SourceEvent::Revoked(vec![Assignment(1)])]);
+        inbox.put(&mut vec![
+            records(1),
+            SourceEvent::Group(GroupEvent::Revoked(vec![Assignment(1)])),
+        ]);
         inbox.put(&mut vec![records(2)]);
         inbox.end();
         let mut seen = Vec::new();
@@ -189,7 +193,7 @@ mod tests {
             seen.as_slice(),
             [
                 SourceEvent::Records { .. },
-                SourceEvent::Revoked(_),
+                SourceEvent::Group(GroupEvent::Revoked(_)),
                 SourceEvent::Records { .. }
             ]
         ));

@@ -1,11 +1,10 @@
 //! Reading as a member of a group: one thread a consumer polls, hands records over in batches, and says what the group
 //! gives and takes.
 //!
-//! [`Source`] is told, [`SourceEvents`] says. Records of an assignment only come between its [`SourceEvent::Assigned`] and
-//! its [`SourceEvent::Revoked`] or [`SourceEvent::Lost`].
+//! [`Source`] is told, [`SourceEvents`] says. Records of an assignment only come between its [`GroupEvent::Assigned`] and
+//! its [`GroupEvent::Revoked`] or [`GroupEvent::Lost`].
 
 pub(in crate::kafka) mod commit;
-mod desk;
 mod events;
 mod inbox;
 mod native;
@@ -26,10 +25,12 @@ use self::inbox::Inbox;
 use self::native::Queue;
 use self::poll::{Command, Poller};
 use crate::delivery::event::{Assignment, CommitEntry};
+#[cfg(doc)]
+use crate::delivery::group::GroupEvent;
 use crate::kafka::error::{KafkaError, Kind};
 use crate::kafka::native::Membership;
 
-pub use self::events::{Isolation, Leave, SourceEvent, SourceSettings, Start, Started, Topics, Trouble, TroubleKind};
+pub use self::events::{Isolation, Leave, SourceEvent, SourceSettings, Start, Topics, Trouble, TroubleKind};
 pub use self::inbox::SourceEvents;
 
 /// A consumer, told what to do. Dropping it leaves the group at once, to come back, without a drain;
@@ -68,7 +69,7 @@ impl Source {
         (Source { line }, events)
     }
 
-    /// Commits, and answers with one [`SourceEvent::Committed`]. Entries of assignments that are not held are answered
+    /// Commits, and answers with one [`GroupEvent::Committed`]. Entries of assignments that are not held are answered
     /// with an error. The caller sees to it that one commit is in flight at a time.
     pub fn commit(&self, entries: Vec<CommitEntry>) {
         self.line.tell(Command::Commit(entries));

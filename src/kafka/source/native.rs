@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as sys;
 
+use crate::delivery::group::{CommittedOffset, Place};
 use crate::delivery::record::{Header, Record, TopicPartition};
 use crate::kafka::native::{Event, RawQueue, result, slice, text};
 
@@ -48,9 +49,6 @@ pub(super) enum Polled<'a> {
     /// Something that concerns nobody, or a call to look at the commands.
     Nothing,
 }
-
-/// A partition of a topic, by name.
-pub(super) type Place = (String, i32);
 
 /// A record in the library's memory.
 pub(super) struct RawRecord<'a> {
@@ -259,15 +257,6 @@ pub(super) fn cached_watermarks<C: ConsumerContext>(
         sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high)
     };
     (code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && low >= 0 && high >= 0).then_some((low, high))
-}
-
-/// What a group has committed on a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CommittedOffset {
-    /// The offset.
-    pub offset: i64,
-    /// What stands beside it; bytes that are not UTF-8 are replaced, so that the memo's checksum tells.
-    pub memo: Option<String>,
 }
 
 /// A partition's committed offset, if there is one, or why it is not known.

@@ -4,6 +4,7 @@ mod flow;
 mod membership;
 mod topics;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,15 +13,15 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::commit::Commits;
-use super::desk::Desk;
 use super::events::{Leave, SourceEvent, SourceSettings, Trouble, TroubleKind};
 use super::inbox::Inbox;
-use super::native::{Place, Polled, Queue};
+use super::native::{Polled, Queue};
 use super::routes::Routes;
 use super::scout::{Finding, Job, Scout};
 use super::trouble::{Troubles, of_error, of_event};
 use super::{Client, Line, Quiet};
 use crate::delivery::event::{Assignment, CommitEntry};
+use crate::delivery::group::{Desk, Place};
 use crate::kafka::error::{KafkaError, Kind, without_times};
 use crate::kafka::native::Membership;
 
@@ -43,6 +44,12 @@ const LOOKS_WITHOUT: u32 = 2;
 const JOIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long leaving the group may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Assignments are numbered through the whole process, so that no number comes twice whatever is restarted.
+fn next_assignment() -> Assignment {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Assignment(NEXT.fetch_add(1, Ordering::Relaxed))
+}
 
 /// What the poll thread is told.
 pub(super) enum Command {
@@ -123,7 +130,7 @@ impl Poller {
             line,
             inbox,
             scout,
-            desk: Desk::default(),
+            desk: Desk::new(next_assignment),
             routes: Routes::default(),
             events: Vec::new(),
             troubles: Troubles::default(),
@@ -164,7 +171,10 @@ impl Poller {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Commit(entries) => self.commits.send(&self.queue, entries, &self.desk, &mut self.events),
+            Command::Commit(entries) => {
+                self.commits
+                    .send(&self.queue, entries, &mut self.desk, &mut self.events);
+            }
             Command::Pause(assignments) => self.set_paused(&assignments, true),
             Command::Resume(assignments) => self.set_paused(&assignments, false),
             Command::Release(assignment) => {
@@ -258,7 +268,7 @@ impl Poller {
             Polled::Revoke(places) => self.revoked(places),
             Polled::Committed(whole, parts) => {
                 // A commit that says so during a drain is the only word of it: the group waits for nothing any more.
-                match self.commits.answered(whole, parts, &mut self.events) {
+                match self.commits.answered(whole, parts, &mut self.desk, &mut self.events) {
                     Some(code) if Kind::of(code) == Kind::NotMember && self.desk.is_revoking() => self.lose_revoke(),
                     Some(code) => self.went_wrong(code, &code.to_string(), None, false),
                     None => self.well(&[TroubleKind::GroupDenied]),

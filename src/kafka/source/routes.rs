@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::desk::Desk;
 use super::events::SourceEvent;
 use super::native::RawRecord;
 use crate::delivery::event::Assignment;
+use crate::delivery::group::Desk;
 use crate::delivery::record::{Record, TopicPartition};
 
 /// The batches that are being filled. To be [cleared](Routes::clear) whenever the desk changes.

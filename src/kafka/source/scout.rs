@@ -4,6 +4,7 @@
 mod begin;
 mod resolve;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,11 +15,11 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Client;
-use super::desk::Resolved;
 use super::events::{SourceSettings, Topics, Trouble, TroubleKind};
-use super::native::{self, CommittedOffset, Place};
+use super::native;
 use super::trouble::of_error;
 use crate::delivery::event::Assignment;
+use crate::delivery::group::{CommittedOffset, Place, Resolved};
 use crate::kafka::admin;
 use crate::kafka::error::{KafkaError, Kind, Resource, Right};
 
@@ -75,6 +76,8 @@ struct Worker {
     settings: Arc<SourceSettings>,
     tell: Box<dyn Fn(Finding) + Send>,
     stop: Arc<Stop>,
+    /// The group of a pipeline that has run had no offset when it was looked at first.
+    offsets_are_gone: Cell<bool>,
 }
 
 /// A wait that can be cut short.
@@ -103,6 +106,7 @@ impl Scout {
             settings,
             tell: Box::new(tell),
             stop: Arc::clone(&stop),
+            offsets_are_gone: Cell::new(false),
         };
         std::thread::Builder::new()
             .name("fnb-scout".into())

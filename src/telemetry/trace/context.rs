@@ -83,13 +83,15 @@ fn hex(into: &mut [u8], bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::bad_bytes::bad_bytes;
     use crate::delivery::record::{Header, TopicPartition};
 
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn carrying(value: &str) -> Record {
+    fn carrying(value: impl AsRef<[u8]>) -> Record {
         Record {
             source: TopicPartition {
                 topic: "t".into(),
@@ -102,7 +104,7 @@ mod tests {
             value: None,
             headers: vec![Header {
                 name: TRACEPARENT.into(),
-                value: Some(Bytes::copy_from_slice(value.as_bytes())),
+                value: Some(Bytes::copy_from_slice(value.as_ref())),
             }],
         }
     }
@@ -137,5 +139,19 @@ mod tests {
         let (one, other) = (Traceparent::random(), Traceparent::random());
         assert_eq!(Traceparent::carried(&carrying(one.as_str())), Some(one));
         assert_ne!(one, other);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_a_record_carries_what_is_passed_on_is_valid(value in bad_bytes("traceparents")) {
+            if let Some(carried) = Traceparent::carried(&carrying(&value)) {
+                prop_assert_eq!(carried.as_str().as_bytes(), &value[..LENGTH]);
+                prop_assert!(carried.context().is_valid());
+                let passed_on = Traceparent::of(&carried.context());
+                prop_assert_eq!(Traceparent::carried(&carrying(passed_on.as_str())), Some(passed_on));
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The rules of delivery, in plain words.
 
+mod ahead;
 mod answers;
 mod batches;
 mod bounds;
@@ -8,6 +9,7 @@ mod exactly_once;
 mod guards;
 mod hand_over;
 mod limits;
+mod memos;
 mod sinks;
 mod skips;
 mod stopped;

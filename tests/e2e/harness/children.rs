@@ -43,10 +43,12 @@ pub fn start(mut command: Command) -> Child {
 #[cfg(target_os = "linux")]
 fn die_with_parent(command: &mut Command) {
     use std::os::unix::process::CommandExt;
-    // SAFETY: prctl is async-signal-safe, and nothing else runs between fork and exec.
+    // SAFETY: prctl and signal are async-signal-safe, and nothing else runs between fork and exec.
     unsafe {
         command.pre_exec(|| {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // A file that may not grow is an error to whoever writes, as a full disk is, and not the end.
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             Ok(())
         });
     }
@@ -71,14 +73,16 @@ pub fn await_end(child: &mut Child, what: &str) -> std::process::ExitStatus {
     wait::until(&format!("{what} to end"), || child.try_wait().expect("a child of ours"))
 }
 
-/// A TCP port on loopback that nobody listened on just now.
+/// Below those that systems give to connections that go out: one of them would take the port of a server that is down.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A TCP port on loopback that nobody listened on just now, and that stays free while its server is killed and started.
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
     let mut given = GIVEN.lock().unwrap();
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        if !given.contains(&port) {
+        let port = fastrand::u16(PORTS);
+        if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             given.push(port);
             return port;
         }

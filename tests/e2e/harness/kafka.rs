@@ -16,10 +16,11 @@ const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 
 static SHARED: OnceLock<Broker> = OnceLock::new();
 
-/// A single-node Kafka, broker and controller in one.
+/// A node of Kafka, broker and controller in one.
 pub struct Broker {
     port: u16,
     folder: PathBuf,
+    heap: &'static str,
     process: Mutex<Option<Child>>,
 }
 
@@ -48,21 +49,39 @@ impl Broker {
 
     /// Formats a broker whose clients connect to a listener of this protocol, and does not start it.
     pub fn format(port: u16, protocol: &str, properties: &[(&str, String)], format_arguments: &[&str]) -> Broker {
+        let alone = [&["--standalone"], format_arguments].concat();
+        Broker::format_node(
+            port,
+            "512m",
+            single_node(port, protocol).into_iter().chain(given(properties)),
+            &alone,
+        )
+    }
+
+    /// Formats a node with these properties and the ordinary ones, and does not start it.
+    pub fn format_node(
+        port: u16,
+        heap: &'static str,
+        properties: impl Iterator<Item = String>,
+        format_arguments: &[&str],
+    ) -> Broker {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("fnbridge-e2e-{}-kafka-{count}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for the broker");
         let config = folder.join("server.properties");
-        fs::write(&config, server_properties(port, protocol, &folder, properties)).expect("the broker's properties");
+        let ordinary = ORDINARY.iter().map(|line| (*line).to_owned());
+        let logs = format!("log.dirs={}", folder.join("data").display());
+        let lines: Vec<String> = ordinary.chain([logs]).chain(properties).collect();
+        fs::write(&config, lines.join("\n") + "\n").expect("the broker's properties");
         let broker = Broker {
             port,
             folder,
+            heap,
             process: Mutex::new(None),
         };
         let mut format = broker.java("kafka.tools.StorageTool", "128m");
-        format
-            .args(["format", "-t", CLUSTER_ID, "--standalone", "-c"])
-            .arg(&config);
+        format.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&config);
         let formatted = format.args(format_arguments).output().expect("java runs");
         assert!(
             formatted.status.success(),
@@ -93,7 +112,7 @@ impl Broker {
             .append(true)
             .open(self.folder.join("broker.log"))
             .expect("the broker's log");
-        let mut kafka = self.java("kafka.Kafka", "512m");
+        let mut kafka = self.java("kafka.Kafka", self.heap);
         kafka
             .arg(self.folder.join("server.properties"))
             .current_dir(&self.folder);
@@ -214,9 +233,9 @@ fn libraries() -> PathBuf {
     folder
 }
 
-fn server_properties(port: u16, protocol: &str, folder: &Path, more: &[(&str, String)]) -> String {
+fn single_node(port: u16, protocol: &str) -> Vec<String> {
     let controller = free_port();
-    let mut lines = vec![
+    vec![
         "process.roles=broker,controller".to_owned(),
         "node.id=1".to_owned(),
         format!("controller.quorum.bootstrap.servers=127.0.0.1:{controller}"),
@@ -225,14 +244,14 @@ fn server_properties(port: u16, protocol: &str, folder: &Path, more: &[(&str, St
         "controller.listener.names=CONTROLLER".to_owned(),
         format!("inter.broker.listener.name={protocol}"),
         format!("listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocol}:{protocol}"),
-        format!("log.dirs={}", folder.join("data").display()),
-    ];
-    lines.extend(ORDINARY.iter().map(|line| (*line).to_owned()));
-    lines.extend(more.iter().map(|(name, value)| format!("{name}={value}")));
-    lines.join("\n") + "\n"
+    ]
 }
 
-/// One node, and as quick as Kafka can be about groups, compaction and ending.
+fn given(properties: &[(&str, String)]) -> impl Iterator<Item = String> {
+    properties.iter().map(|(name, value)| format!("{name}={value}"))
+}
+
+/// As quick as Kafka can be about groups, compaction and ending; one node, where nothing else is said.
 const ORDINARY: [&str; 15] = [
     "auto.create.topics.enable=false",
     "offsets.topic.replication.factor=1",

@@ -2,11 +2,17 @@
 
 pub mod checker;
 pub mod children;
+// Three brokers and their wires are the chaos suite's.
+#[allow(dead_code)]
+pub mod cluster;
 pub mod commands;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
+pub mod page;
 pub mod pipeline;
+#[allow(dead_code)]
+pub mod proxy;
 pub mod secured;
 pub mod server;
 #[allow(dead_code)]

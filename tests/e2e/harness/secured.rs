@@ -197,7 +197,8 @@ fn write_certificates(broker: &Broker) {
     fs::write(broker.folder().join("ca.pem"), ca).expect("the authority's certificate");
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// A certificate or key as text.
+pub fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines = text
         .as_bytes()

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Response, Uri};
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -86,6 +87,17 @@ pub struct Reply {
     body: Bytes,
     takes: Duration,
     gate: Option<Gate>,
+    end: End,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy)]
+enum End {
+    Whole,
+    /// Half of it comes, and nothing more.
+    Hangs,
+    /// Half of it comes, and the connection is lost.
+    IsCut,
 }
 
 impl Reply {
@@ -97,7 +109,20 @@ impl Reply {
             body: body.into(),
             takes: Duration::ZERO,
             gate: None,
+            end: End::Whole,
         }
+    }
+
+    /// Only half of the body comes, and the connection stays.
+    pub fn hanging(mut self) -> Reply {
+        self.end = End::Hangs;
+        self
+    }
+
+    /// Only half of the body comes, and the connection is lost.
+    pub fn cut(mut self) -> Reply {
+        self.end = End::IsCut;
+        self
     }
 
     /// 200 with JSON.
@@ -173,6 +198,7 @@ pub struct Server {
 
 struct Shared {
     script: Mutex<Script>,
+    keeps: bool,
     requests: Mutex<Vec<Request>>,
     came: Condvar,
     in_flight: AtomicUsize,
@@ -182,9 +208,20 @@ struct Shared {
 impl Server {
     /// Starts one that answers by `script`.
     pub fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
+        Server::start_that(true, script)
+    }
+
+    /// The same, and it keeps no request: for tests that last.
+    #[allow(dead_code)] // The chaos suite's.
+    pub fn start_forgetful(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
+        Server::start_that(false, script)
+    }
+
+    fn start_that(keeps: bool, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
         let mut server = Server {
             shared: Arc::new(Shared {
                 script: Mutex::new(Arc::new(script)),
+                keeps,
                 requests: Mutex::new(Vec::new()),
                 came: Condvar::new(),
                 in_flight: AtomicUsize::new(0),
@@ -207,6 +244,12 @@ impl Server {
         let server = Server::start(script);
         server.stop();
         server
+    }
+
+    /// The port where it listens.
+    #[allow(dead_code)] // The chaos suite's.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Where it listens.
@@ -306,7 +349,24 @@ async fn respond(shared: Arc<Shared>, uri: Uri, headers: HeaderMap, body: Bytes)
     for (name, value) in &reply.headers {
         response = response.header(*name, value);
     }
-    response.body(Body::from(reply.body)).expect("a response")
+    response.body(ending(reply.body, reply.end)).expect("a response")
+}
+
+fn ending(whole: Bytes, end: End) -> Body {
+    let half = whole.slice(..whole.len() / 2);
+    let begun = stream::once(async move { Ok::<Bytes, std::io::Error>(half) });
+    match end {
+        End::Whole => Body::from(whole),
+        End::Hangs => Body::from_stream(begun.chain(stream::pending())),
+        End::IsCut => {
+            let lost = stream::once(async {
+                // Not in one piece with what came before.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            });
+            Body::from_stream(begun.chain(lost))
+        }
+    }
 }
 
 fn record(shared: &Shared, uri: Uri, headers: HeaderMap, body: Bytes) -> Request {
@@ -318,7 +378,9 @@ fn record(shared: &Shared, uri: Uri, headers: HeaderMap, body: Bytes) -> Request
         body,
         at: Instant::now(),
     };
-    requests.push(request.clone());
+    if shared.keeps {
+        requests.push(request.clone());
+    }
     shared.came.notify_all();
     request
 }

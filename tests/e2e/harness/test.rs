@@ -10,6 +10,7 @@ use std::rc::Rc;
 use libtest_mimic::{Failed, Trial};
 
 use super::kafka::{self, Broker};
+use super::page;
 use super::pipeline::Pipeline;
 use super::topics::Client;
 use super::worker::{Setting, Worker};
@@ -70,6 +71,7 @@ pub fn keep_panics_for_the_report() {
 
 /// What a test works with. Names are made of the test's own, so that tests never meet.
 pub struct Test {
+    name: &'static str,
     id: String,
     folder: PathBuf,
     workers: RefCell<Vec<Rc<Worker>>>,
@@ -155,6 +157,11 @@ impl Test {
         &self.folder
     }
 
+    /// Waits until the worker shows what the page of failures says that it does in this test's situation.
+    pub fn sees_what_the_page_says(&self, worker: &Worker, pipeline: &str) {
+        page::await_seen(self.name, worker, pipeline, self.folder());
+    }
+
     fn last_words(&self) -> String {
         self.workers.borrow().iter().map(|worker| worker.last_words()).collect()
     }
@@ -165,6 +172,7 @@ fn run(name: &'static str, test: fn(&Test)) -> Result<(), Failed> {
     let folder = std::env::temp_dir().join(format!("fnbridge-e2e-{}-{id}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder for the test");
     let context = Test {
+        name: short(name),
         id,
         folder,
         workers: RefCell::default(),

@@ -9,7 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -107,6 +107,7 @@ impl Entry {
 #[derive(Clone)]
 pub struct Client {
     config: ClientConfig,
+    replication: i32,
 }
 
 impl Client {
@@ -119,7 +120,13 @@ impl Client {
             .set("reconnect.backoff.ms", "20")
             .set("reconnect.backoff.max.ms", "200");
         config.set("log_level", "0");
-        Client { config }
+        Client { config, replication: 1 }
+    }
+
+    /// The same, and topics that it creates have so many replicas.
+    pub fn replicating(mut self, replicas: i32) -> Client {
+        self.replication = replicas;
+        self
     }
 
     /// The same with further librdkafka properties.
@@ -143,7 +150,7 @@ impl Client {
 
     /// Creates a topic, and waits until it can be used.
     pub fn create(&self, topic: &str, partitions: i32, config: &[(&str, &str)]) {
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(self.replication));
         for (name, value) in config {
             new = new.set(name, value);
         }
@@ -209,6 +216,14 @@ impl Client {
         found.map_or(0, |t| i32::try_from(t.partitions().len()).expect("a count"))
     }
 
+    /// How many replicas of a topic's partitions are in sync, at the least; none where nobody says.
+    pub fn in_sync(&self, topic: &str) -> Option<usize> {
+        let consumer = self.consumer("fnbridge-e2e-harness").ok()?;
+        let metadata = consumer.fetch_metadata(Some(topic), ONE_CALL).ok()?;
+        let partitions = metadata.topics().first()?.partitions();
+        partitions.iter().map(|partition| partition.isr().len()).min()
+    }
+
     /// Produces records, in order, and waits until they are durable.
     pub fn produce(&self, topic: &str, entries: impl IntoIterator<Item = Entry>) {
         self.produce_with(topic, &[], entries);
@@ -216,6 +231,14 @@ impl Client {
 
     /// Produces with further properties of the producer, for example a compression.
     pub fn produce_with(&self, topic: &str, properties: &[(&str, &str)], entries: impl IntoIterator<Item = Entry>) {
+        let writer = self.writer(properties);
+        entries.into_iter().for_each(|entry| writer.send(topic, &entry));
+        let failed = writer.flush();
+        assert!(failed.is_empty(), "producing to {topic}: {}", failed[0]);
+    }
+
+    /// A producer that goes on and on.
+    pub fn writer(&self, properties: &[(&str, &str)]) -> Writer {
         let failures = Failures::default();
         let mut config = self.config.clone();
         config.set("enable.idempotence", "true").set("linger.ms", "2");
@@ -225,16 +248,8 @@ impl Client {
         for (name, value) in properties {
             config.set(*name, *value);
         }
-        let producer: ThreadedProducer<Failures> = config.create_with_context(failures.clone()).expect("a producer");
-        for entry in entries {
-            let headers = owned_headers(&entry);
-            producer
-                .send(base_record(topic, &entry, headers))
-                .unwrap_or_else(|(error, _)| panic!("producing to {topic}: {error}"));
-        }
-        producer.flush(PATIENCE).expect("records produced");
-        let failed = failures.0.lock().unwrap();
-        assert!(failed.is_empty(), "producing to {topic}: {}", failed[0]);
+        let producer = config.create_with_context(failures.clone()).expect("a producer");
+        Writer { producer, failures }
     }
 
     /// Produces records in one transaction, which is then committed or aborted.
@@ -304,6 +319,39 @@ impl Client {
         found.groups().iter().map(|group| group.members().len()).sum()
     }
 
+    /// Forgets a group and its offsets, as brokers do after a while without members.
+    pub fn delete_group(&self, group: &str) {
+        wait::until("the group to be deleted", || {
+            let deleted = block_on(self.admin().delete_groups(&[group], &admin_options())).expect("an answer");
+            deleted.iter().all(Result::is_ok).then_some(())
+        });
+    }
+
+    /// Commits an offset for a group that nobody is in, with a text beside it.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64, beside: &str) {
+        let consumer = self.consumer(group).expect("a consumer");
+        let mut moved = TopicPartitionList::new();
+        moved
+            .add_partition_offset(topic, partition, Offset::Offset(offset))
+            .expect("an offset");
+        moved
+            .find_partition(topic, partition)
+            .expect("just added")
+            .set_metadata(beside);
+        consumer.commit(&moved, CommitMode::Sync).expect("a commit");
+    }
+
+    /// A member of a group that reads a topic, as another program has it; it leaves when it is dropped.
+    pub fn join(&self, group: &str, topic: &str) -> BaseConsumer {
+        let consumer = self.consumer(group).expect("a consumer");
+        consumer.subscribe(&[topic]).expect("a subscription");
+        wait::until_true("the other program to be a member", || {
+            let _ = consumer.poll(Duration::from_millis(50));
+            consumer.assignment().is_ok_and(|assigned| assigned.count() > 0)
+        });
+        consumer
+    }
+
     /// What a group has committed for a topic: by partition, the offset and what stands beside it.
     pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, (i64, String)> {
         let consumer = self.consumer(group).expect("a consumer");
@@ -352,7 +400,8 @@ impl Client {
         }
     }
 
-    fn consumer(&self, group: &str) -> Result<BaseConsumer, KafkaError> {
+    /// A consumer that takes part in nothing yet.
+    pub fn consumer(&self, group: &str) -> Result<BaseConsumer, KafkaError> {
         let mut config = self.config.clone();
         config.set("group.id", group).set("enable.auto.commit", "false");
         config
@@ -369,6 +418,31 @@ impl Client {
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.config.create().expect("an admin client")
+    }
+}
+
+/// Produces on and on, in order.
+pub struct Writer {
+    producer: ThreadedProducer<Failures>,
+    failures: Failures,
+}
+
+impl Writer {
+    /// Sends a record on its way.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    pub fn send(&self, topic: &str, entry: &Entry) {
+        let headers = owned_headers(entry);
+        self.producer
+            .send(base_record(topic, entry, headers))
+            .unwrap_or_else(|(error, _)| panic!("producing to {topic}: {error}"));
+    }
+
+    /// Waits until all that was sent is durable, or has failed; why each of those did.
+    pub fn flush(&self) -> Vec<String> {
+        self.producer.flush(PATIENCE).expect("records produced");
+        std::mem::take(&mut self.failures.0.lock().unwrap())
     }
 }
 
@@ -408,20 +482,26 @@ impl Reader {
     }
 
     fn read_to_end(&mut self) -> Vec<Entry> {
+        let mut read = Vec::new();
+        self.for_each_to_end(|entry| read.push(entry));
+        read
+    }
+
+    /// Reads all that stands there now, each partition in its order.
+    pub fn for_each_to_end(&mut self, mut take: impl FnMut(Entry)) {
         let partitions = self.consumer.assignment().expect("assigned").count();
         let deadline = Instant::now() + PATIENCE;
-        let (mut read, mut ended) = (Vec::new(), std::collections::BTreeSet::new());
+        let mut ended = std::collections::BTreeSet::new();
         while ended.len() < partitions {
             assert!(Instant::now() < deadline, "{} could not be read to its end", self.topic);
             match self.consumer.poll(Duration::from_millis(50)) {
-                Some(Ok(message)) => read.push(entry_of(&message)),
+                Some(Ok(message)) => take(entry_of(&message)),
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     ended.insert(partition);
                 }
                 Some(Err(_)) | None => {}
             }
         }
-        read
     }
 }
 

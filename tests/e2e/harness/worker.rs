@@ -33,6 +33,8 @@ pub struct Setting {
     pub cluster: Value,
     /// More of its configuration, put beside the rest.
     pub more: Value,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Setting {
@@ -41,7 +43,14 @@ impl Setting {
         Setting {
             cluster: json!({"bootstrap_servers": bootstrap, "properties": {}}),
             more: json!({}),
+            environment: Vec::new(),
         }
+    }
+
+    /// With an environment variable.
+    pub fn environment(mut self, name: &str, value: &str) -> Setting {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// With more of the worker's configuration.
@@ -97,6 +106,7 @@ impl Worker {
         let config = write_configuration(folder, &address, setting, pipeline);
         let mut command = Command::new(env!("CARGO_BIN_EXE_fnbridge"));
         command.arg("serve").arg("--config").arg(config).current_dir(folder);
+        command.envs(setting.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -190,6 +200,24 @@ impl Worker {
         self.output.lock().unwrap().clone()
     }
 
+    /// All lines of the log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// From now on files may not grow beyond this many bytes, as on a disk that is full; `None`: they may again.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = libc::rlimit {
+            rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        let id = libc::pid_t::try_from(self.child.lock().unwrap().id()).expect("a process id");
+        // SAFETY: the limit is read, nothing is written; the child has not been waited for, so the id is still its own.
+        let set = unsafe { libc::prlimit(id, libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut()) };
+        assert_eq!(set, 0, "a limit on files: {}", std::io::Error::last_os_error());
+    }
+
     /// SIGKILL.
     pub fn kill(&self) {
         let mut child = self.child.lock().unwrap();
@@ -257,8 +285,19 @@ impl Worker {
         format!("log of worker {}:\n{lines}", self.name)
     }
 
+    /// Its process.
+    #[allow(dead_code)] // The chaos suite's.
+    pub fn process_id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().expect("a child of ours")
+    }
+
     fn assert_runs(&self) {
-        if let Some(status) = self.child.lock().unwrap().try_wait().expect("a child of ours") {
+        if let Some(status) = self.ended() {
             panic!("worker {} ended with {status}", self.name);
         }
     }

@@ -5,8 +5,9 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::{Poller, STARVED_AFTER, list};
 use crate::delivery::event::Assignment;
+use crate::delivery::group::Place;
 use crate::kafka::source::events::SourceEvent;
-use crate::kafka::source::native::{Place, cached_watermarks};
+use crate::kafka::source::native::cached_watermarks;
 use crate::kafka::source::scout::Job;
 
 impl Poller {

@@ -8,13 +8,11 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::{JOIN_WITHIN, LEAVE_WITHIN, Phase, Poller, list};
 use crate::delivery::event::Assignment;
+use crate::delivery::group::{Place, Slot, lost};
 use crate::kafka::native::Membership;
-use crate::kafka::source::desk::Slot;
 use crate::kafka::source::events::{Leave, TroubleKind};
 use crate::kafka::source::is_static;
-use crate::kafka::source::native::Place;
 use crate::kafka::source::scout::Job;
-use crate::kafka::start::lost;
 
 impl Poller {
     pub(super) fn assigned(&mut self, mut places: Vec<Place>) {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use rdkafka::consumer::Consumer;
 
 use super::{LOOK_AGAIN, LOOK_EVERY, LOOKS_WITHOUT, Phase, Poller};
+use crate::delivery::group::Place;
 use crate::kafka::source::events::{Topics, Trouble, TroubleKind};
-use crate::kafka::source::native::Place;
 use crate::kafka::source::scout::Job;
 
 impl Poller {

@@ -5,10 +5,10 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{Finding, Sight, Worker};
+use crate::delivery::group::Place;
 use crate::kafka::admin::{self, GroupMember};
 use crate::kafka::error::{KafkaError, Kind, Resource, Right};
 use crate::kafka::source::events::Start;
-use crate::kafka::source::native::Place;
 use crate::kafka::source::{client_id, is_static};
 
 impl Worker {
@@ -65,10 +65,15 @@ impl Worker {
     }
 
     /// `start` applies once: where the group has no offset on any partition of the source, all of them are resolved and
-    /// committed before anybody reads.
+    /// committed before anybody reads. A pipeline that has run before starts at the beginning: its offsets have expired, and
+    /// what is not settled is somewhere in the log.
     fn start_once(&self, sight: &Sight) -> Result<(), KafkaError> {
         let places = sight.places();
         if places.is_empty() || self.committed(&places)?.values().any(Option::is_some) {
+            return Ok(());
+        }
+        if self.settings.has_run {
+            self.offsets_are_gone.set(true);
             return Ok(());
         }
         let offsets = self.start_offsets(&places)?;

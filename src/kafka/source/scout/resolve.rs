@@ -6,12 +6,10 @@ use std::time::Duration;
 use rdkafka::topic_partition_list::Offset;
 
 use super::{Finding, Worker};
+use crate::delivery::group::{Begin, CommittedOffset, Facts, Place, Resolved, begin};
 use crate::kafka::error::KafkaError;
-use crate::kafka::source::desk::Resolved;
 use crate::kafka::source::events::Start;
-use crate::kafka::source::native::{CommittedOffset, Place};
 use crate::kafka::source::trouble::of_error;
-use crate::kafka::start::{Begin, Facts, begin};
 
 /// A leader that does not answer is waited for so many times where the offset is committed anyway, and so many where the
 /// log has to say where it begins. The group holds all partitions meanwhile, so the wait has an end.
@@ -32,6 +30,7 @@ impl Worker {
                 let facts = Facts {
                     committed: committed.as_ref().map(|c| c.offset),
                     log: logs.get(place).copied(),
+                    offsets_are_gone: self.offsets_are_gone.get(),
                 };
                 Resolved {
                     place: place.clone(),
@@ -97,8 +96,8 @@ impl Worker {
             return;
         }
         let new = resolved.iter().filter_map(|r| match r.begin {
-            Begin::NewPartition(low) => Some((r.place.clone(), low)),
-            _ => None,
+            Begin::NewPartition(low) | Begin::OffsetsGone(low) => Some((r.place.clone(), low)),
+            Begin::Committed(_) | Begin::Recreated { .. } | Begin::Overtaken { .. } | Begin::Unknown => None,
         });
         let new: Vec<_> = new.collect();
         if !new.is_empty()
