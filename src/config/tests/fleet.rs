@@ -185,3 +185,25 @@ fn secrets_are_for_pipelines_that_are_registered() {
     assert_ne!(one.references, other.references);
     assert_eq!(other.references, known("other").references);
 }
+
+#[test]
+fn the_embedded_broker_gives_nothing_exactly_once() {
+    let document = "name: a\ndelivery: exactly_once\nsource: {topics: [t]}\nsinks: [kafka: {topic: o}]\n";
+    let problems = |embedded: bool| {
+        let cluster = ClusterSettings {
+            embedded,
+            ..ClusterSettings::plaintext("default", "h:1")
+        };
+        let clusters = BTreeMap::from([("default".to_owned(), Arc::new(cluster))]);
+        let foundation = Foundation::new(WorkerSettings::by_default("w", clusters), PathBuf::new());
+        let built = foundation.pipeline(document, &BTreeMap::new());
+        built.map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    assert_eq!(problems(false), "");
+    let refused = problems(true);
+    assert!(
+        refused.contains("delivery: found exactly_once on the embedded broker")
+            && refused.ends_with("[not_supported_yet]"),
+        "{refused}"
+    );
+}
