@@ -16,7 +16,7 @@ use crate::deadletter::Writer;
 use crate::delivery::answer::{Answer, Failure, Receipt};
 use crate::delivery::event::{Assignment, Call, CallId, Event, Letter, LetterId, Store, StoreId};
 use crate::delivery::record::SinkId;
-use crate::delivery::transaction::{Transaction, TransactionId};
+use crate::delivery::transaction::{Transaction, TransactionId, TransactionOutcome};
 use crate::function::Function;
 use crate::http::AnswerPool;
 use crate::kafka::{Health, Voucher};
@@ -179,11 +179,14 @@ impl Hands {
     pub(super) fn transact(&mut self, transaction: Transaction, voucher: Voucher) {
         let Some(transactions) = &self.transactions else { return };
         let (id, started) = (transaction.id, Instant::now());
-        let named = transaction.entries.iter().map(|entry| entry.assignment).collect();
-        let running = transactions.run(transaction, voucher);
+        let named: Vec<Assignment> = transaction.entries.iter().map(|entry| entry.assignment).collect();
+        let running = transactions.run(transaction, voucher.clone());
         let ended = async move {
             let end = running.await;
             let took = started.elapsed();
+            if matches!(end, End::Known(TransactionOutcome::Committed)) {
+                voucher.committed(named.clone());
+            }
             Done::Transacted(TransactionEnded { id, named, end, took })
         };
         self.outward.push(ended.boxed());

@@ -319,7 +319,7 @@ impl Desk {
     }
 
     /// A commit of the assignment stands.
-    pub(super) fn committed(&mut self, assignment: Assignment) {
+    pub fn committed(&mut self, assignment: Assignment) {
         if let Some(slot) = self.slots.get_mut(&assignment) {
             slot.committed = true;
         }

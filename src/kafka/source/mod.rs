@@ -123,6 +123,11 @@ impl Voucher {
         let no_answer = |_| Err("the group's member has ended, or does not answer".to_owned());
         answered.recv_timeout(PATIENCE).unwrap_or_else(no_answer)
     }
+
+    /// Offsets of these assignments stand committed, by another way than the source's own.
+    pub fn committed(&self, assignments: Vec<Assignment>) {
+        self.line.tell(Command::Committed(assignments));
+    }
 }
 
 impl Line {

@@ -57,6 +57,7 @@ pub(super) enum Command {
     Pause(Vec<Assignment>),
     Resume(Vec<Assignment>),
     Release(Assignment),
+    Committed(Vec<Assignment>),
     Vouch(Vec<Assignment>, SyncSender<Result<Membership, String>>),
     Close(Leave),
     Abandon,
@@ -183,6 +184,7 @@ impl Poller {
                 }
                 self.routes.clear();
             }
+            Command::Committed(assignments) => assignments.into_iter().for_each(|a| self.desk.committed(a)),
             Command::Vouch(assignments, answer) => {
                 // Whoever does not wait any more has given up.
                 let _ = answer.send(self.vouch(&assignments));
