@@ -126,9 +126,11 @@ impl<'a> Seen<'a> {
         held.find(|(_, h)| h.worker == worker && h.partition == partition && !h.ended)
     }
 
-    /// The last answer that a worker got to a call with a record, while it held the partition.
+    /// The last answer that a worker got to a call with a record, while it held the partition. What it led to may be done
+    /// after that: the loss came behind the answer, and before its effects.
     pub(super) fn last_answer(&self, worker: usize, place: Place) -> Option<&(Said, Option<Verdict>, usize)> {
-        let (_, held) = self.holding(worker, place.partition)?;
+        let mut held = self.holdings.values().rev();
+        let held = held.find(|h| h.worker == worker && h.partition == place.partition)?;
         held.last.get(&place.offset)
     }
 
