@@ -69,8 +69,11 @@ impl World {
         for worker in self.live() {
             for held in self.workers[worker].held.values() {
                 let (log, partition) = (&self.logs[held.partition].all[held.log], held.partition);
-                let open = log.at_or_behind(self.group.committed_at(partition))..log.at_or_behind(held.position);
-                let stuck = log.entries[open].iter().filter(|entry| entry.is_stuck());
+                let to = log.at_or_behind(held.position);
+                // Of a log that was made anew, nothing may be committed yet.
+                let from = log.at_or_behind(self.group.committed_at(partition));
+                let from = if from <= to { from } else { 0 };
+                let stuck = log.entries[from..to].iter().filter(|entry| entry.is_stuck());
                 let untold = stuck
                     .map(|entry| entry.record.offset)
                     .filter(|offset| !held.skips(*offset));
