@@ -43,7 +43,7 @@ fn a_path_nested_without_end_is_refused() {
     let deep = |open: &str| format!("$[?{}1=1", open.repeat(20_000));
     for open in ["(", "!(", "@[?", "@.a==$[?"] {
         let read = Contents::read(None, Some(&deep(open)));
-        let (field, why) = read.err().expect("no such path");
+        let (field, why) = read.expect_err("no such path");
         assert!(field == "value" && why.len() < 500, "{why}");
     }
 }
