@@ -108,7 +108,7 @@ fn cloudevents_travel_as_the_events_they_are_and_answers_become_events_in_kafka(
                     "data": {"of": event["type"]}})
             })
             .collect();
-        Reply::json(&Value::Array(events)).header("content-type", "application/cloudevents-batch+json")
+        Reply::of(200, Value::Array(events).to_string()).header("content-type", "application/cloudevents-batch+json")
     });
     let attributes = [
         ("ce_specversion", "1.0"),
