@@ -167,7 +167,7 @@ fn an_answer_that_is_too_large_or_a_bomb_is_a_failed_attempt(test: &Test) {
         "the answer (200) is larger than 65536 bytes: found 1048579 bytes"
     );
     assert!(
-        reason(1).contains("is not usable: its body is not UTF-8 at byte"),
+        reason(1).contains("its body has the encoding gzip, which was not asked for"),
         "{}",
         reason(1)
     );
