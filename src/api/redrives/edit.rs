@@ -68,7 +68,8 @@ pub(super) async fn edit(
     };
     let chosen = choose(&app, &caller, Role::Operator, which).await?;
     // The value is another one: that it was sent through often says nothing of this one.
-    super::refuse_nothing(&super::plan(&chosen, To::Function, true).await?)?;
+    let plan = super::plan(&chosen, To::Function, true).await?;
+    super::refuse_nothing(&plan)?;
     let letter = read(chosen.settings.dead_letter.cluster.clone(), place.clone(), offset).await;
     let letter = letter.map_err(|error| Problem::new(Kind::CannotTry, error.to_string()))?;
     let differences = differences(letter.value.as_ref(), value.as_ref());
@@ -81,6 +82,7 @@ pub(super) async fn edit(
         Err(CommitError::Store(error)) => return Err(error.into()),
     }
     let asked = Asked {
+        passed: plan.passed,
         to: To::Function,
         unknown: true,
         edit: Some(Edit {
