@@ -27,9 +27,10 @@ impl Changes {
         }
     }
 
-    /// Changes may have been missed: everybody looks.
-    pub(super) fn tell_all(&self) {
-        self.all().values().for_each(|sender| sender.send_modify(|_| ()));
+    /// Changes up to this commit may have been missed: everybody looks.
+    pub(super) fn tell_all(&self, revision: Revision) {
+        let up_to = |known: &mut Revision| *known = revision.max(*known);
+        self.all().values().for_each(|sender| sender.send_modify(up_to));
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<Revision>>> {

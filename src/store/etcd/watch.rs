@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Endpoints;
 use super::wire::{WatchCreate, WatchLine, WatchRequest};
 use crate::store::changes::Changes;
-use crate::store::{LOOK_EVERY, behind, kind};
+use crate::store::{CALL_TIMEOUT, LOOK_EVERY, behind, kind};
 
 /// A line longer than this is none of a watch.
 const MAX_LINE_BYTES: usize = 64 << 20;
@@ -21,7 +21,16 @@ pub(super) async fn watch(endpoints: Arc<Endpoints>, changes: Arc<Changes>) {
     }
 }
 
-async fn stream(endpoints: &Endpoints, turn: usize, changes: &Changes) -> Result<(), reqwest::Error> {
+/// The member can't be watched: it is away, refuses, or says nothing.
+struct Silent;
+
+impl From<reqwest::Error> for Silent {
+    fn from(_: reqwest::Error) -> Silent {
+        Silent
+    }
+}
+
+async fn stream(endpoints: &Endpoints, turn: usize, changes: &Changes) -> Result<(), Silent> {
     let request = WatchRequest {
         create_request: WatchCreate {
             key: endpoints.key(""),
@@ -29,13 +38,11 @@ async fn stream(endpoints: &Endpoints, turn: usize, changes: &Changes) -> Result
         },
     };
     let (_, url) = endpoints.url("watch", turn);
-    let mut response = endpoints
-        .client
-        .post(url)
-        .json(&request)
-        .send()
-        .await?
-        .error_for_status()?;
+    let asked = endpoints.client.post(url).json(&request).send();
+    let Ok(answered) = tokio::time::timeout(CALL_TIMEOUT, asked).await else {
+        return Err(Silent);
+    };
+    let mut response = answered?.error_for_status()?;
     let mut line = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         for byte in chunk {
@@ -53,13 +60,13 @@ async fn stream(endpoints: &Endpoints, turn: usize, changes: &Changes) -> Result
     Ok(())
 }
 
-/// The first line says that the watch stands: what happened before it may have been missed.
+/// The first line says that the watch stands, and from which revision: what happened up to it may have been missed.
 fn take_in(line: &[u8], prefix: &str, changes: &Changes) {
     let Ok(WatchLine { result: Some(result) }) = serde_json::from_slice(line) else {
         return;
     };
     if result.events.is_empty() {
-        changes.tell_all();
+        changes.tell_all(result.header.revision());
     }
     for event in result.events {
         if let Some(key) = event.kv.key(prefix) {

@@ -254,6 +254,8 @@ pub(super) struct WatchLine {
 #[derive(Debug, Deserialize)]
 pub(super) struct WatchResult {
     #[serde(default)]
+    pub(super) header: Header,
+    #[serde(default)]
     pub(super) events: Vec<WatchEvent>,
 }
 
