@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::sync::watch;
@@ -75,6 +76,21 @@ impl HealthReport {
             // A right that is missing is told with each record.
             _ => return,
         };
+        self.tell(health);
+    }
+
+    /// What was sent is not acknowledged, and nobody says why.
+    pub(super) fn silent(&self, since: Duration) {
+        if !self.troubled() {
+            self.tell(Health::Away(format!(
+                "cluster `{}` has acknowledged nothing of what it was sent for {since:?}: too few brokers may keep the topic in \
+                 sync (min.insync.replicas), its partitions may have no leader, or connections hang",
+                self.cluster
+            )));
+        }
+    }
+
+    fn tell(&self, health: Health) {
         self.troubled.store(true, Ordering::Relaxed);
         self.sender.send_if_modified(|now| {
             let new = std::mem::discriminant(now) != std::mem::discriminant(&health);

@@ -8,7 +8,7 @@ mod transactor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
@@ -72,6 +72,10 @@ impl ProducerSettings {
         }
     }
 }
+
+/// Brokers that answer and acknowledge nothing for so long are said to: the client tries again by itself, without a word, where
+/// too few of them keep a topic in sync.
+const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 /// A record on its way to a topic.
 #[derive(Clone, Copy, Debug)]
@@ -249,11 +253,24 @@ impl Client {
     fn serve(&self) {
         const PATIENCE: Duration = Duration::from_secs(10);
         const SHORT_PATIENCE: Duration = Duration::from_secs(1);
+        let mut unacked_since: Option<Instant> = None;
         while !self.stop.load(Ordering::Acquire) {
             let troubled = self.inner.context().health.troubled();
-            let patience = if troubled { SHORT_PATIENCE } else { PATIENCE };
-            self.reports.serve(patience, |report| self.inner.context().take(report));
+            let waits = troubled || unacked_since.is_some();
+            let patience = if waits { SHORT_PATIENCE } else { PATIENCE };
+            let mut was_told = false;
+            self.reports.serve(patience, |report| {
+                was_told |= matches!(report, Report::Delivered(..));
+                self.inner.context().take(report);
+            });
             self.ask_after_outage();
+            unacked_since = match self.inner.in_flight_count() > 0 {
+                true => unacked_since.filter(|_| !was_told).or_else(|| Some(Instant::now())),
+                false => None,
+            };
+            if unacked_since.is_some_and(|since| since.elapsed() >= SILENT_AFTER) {
+                self.inner.context().health.silent(SILENT_AFTER);
+            }
         }
     }
 

@@ -6,15 +6,19 @@ use serde_json::{Value, json};
 
 use super::{assert_nothing_committed, numbers};
 use crate::harness::checker::{self, Found};
+use crate::harness::cluster::{BROKERS, Cluster};
 use crate::harness::server::{Reply, Request, Server};
 use crate::harness::test::{Test, suite};
 use crate::harness::topics::Entry;
+use crate::harness::wait;
+use crate::harness::worker::Setting;
 
 suite![
     a_sink_that_does_not_let_us_in_is_waited_for_and_nothing_is_committed_past_it,
     a_sink_that_is_full_is_left_alone_as_long_as_it_asks_to_be,
     a_result_too_large_for_its_topic_is_a_dead_letter_and_the_rest_is_stored,
     a_sink_topic_that_is_deleted_is_waited_for,
+    a_sink_topic_that_too_few_brokers_keep_is_waited_for,
 ];
 
 fn a_sink_that_does_not_let_us_in_is_waited_for_and_nothing_is_committed_past_it(test: &Test) {
@@ -120,6 +124,35 @@ fn a_sink_topic_that_is_deleted_is_waited_for(test: &Test) {
     let values: Vec<&str> = read.iter().map(Entry::text).collect();
     assert_eq!(values, (10..30).map(|n| n.to_string()).collect::<Vec<_>>());
     assert_eq!(called(&function), (0..30).collect::<Vec<_>>(), "each once");
+}
+
+fn a_sink_topic_that_too_few_brokers_keep_is_waited_for(test: &Test) {
+    let cluster = Cluster::start(0);
+    let client = cluster.client();
+    let (source, out) = (test.name("in"), test.name("out"));
+    client.create(&source, 1, &[]);
+    // Three replicas, and all of them have to have what is acknowledged.
+    client.create(&out, 1, &[("min.insync.replicas", "3")]);
+    let function = Server::echo();
+    let pipeline = test.pipeline(&source).function(&function.url()).topic_sink(&out);
+    let brokers: Vec<String> = (0..BROKERS).map(|broker| cluster.broker(broker).bootstrap()).collect();
+    let worker = test.worker_on(&Setting::plaintext(&brokers.join(",")), &pipeline);
+    client.produce(&source, numbers(10));
+    client.await_committed(&pipeline.group(), &source, &[10]);
+    cluster.broker(2).kill();
+    wait::until_true("two replicas to be left", || client.in_sync(&out) == Some(2));
+    client.produce(&source, (10..30).map(|n| Entry::value(n.to_string())));
+    test.sees_what_the_page_says(&worker, pipeline.name());
+    assert_eq!(client.committed(&pipeline.group(), &source)[&0].0, 10);
+    cluster.resume(2, std::slice::from_ref(&out), wait::PATIENCE);
+    client.await_committed(&pipeline.group(), &source, &[30]);
+
+    let read = client.read_all(&out);
+    assert_eq!(checker::check_counts(&read, &[30]), Found { first: 30, again: 0 });
+    assert_eq!(called(&function), (0..30).collect::<Vec<_>>(), "each once");
+    worker.await_metrics("the sink to be back", |metrics| {
+        metrics.sum("fnbridge_sink_away", &[]) == 0.0
+    });
 }
 
 fn results(request: &Request) -> Vec<Value> {
