@@ -13,6 +13,7 @@ mod ops;
 mod pipelines;
 mod problem;
 mod redrives;
+mod scaler;
 mod serve;
 mod standing;
 pub mod wire;
@@ -150,6 +151,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(operate::routes())
         .merge(events::routes())
         .merge(fleet::routes())
+        .merge(scaler::routes())
         .merge(access::routes())
         .merge(work::routes())
         .merge(letters::routes())

@@ -1,6 +1,6 @@
 //! How pipelines stand over the whole fleet, and what was changed of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
@@ -45,7 +45,19 @@ impl Fleetwide {
         holder.map(|report| report.identity.id.as_str())
     }
 
-    fn tasks<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a TaskSummary)> {
+    /// The names of pipelines that some worker runs.
+    pub(super) fn running(&self) -> impl Iterator<Item = &str> {
+        let names: BTreeSet<&str> = self
+            .reports
+            .iter()
+            .flat_map(|report| report.tasks.keys())
+            .map(String::as_str)
+            .collect();
+        names.into_iter()
+    }
+
+    /// A pipeline's tasks, each with its worker.
+    pub(super) fn tasks<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a TaskSummary)> {
         let task = move |report: &'a Report| Some((report.identity.id.as_str(), report.tasks.get(name)?));
         self.reports.iter().filter_map(task)
     }

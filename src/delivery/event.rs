@@ -538,6 +538,15 @@ pub struct View {
     pub partitions: Vec<PartitionView>,
 }
 
+/// How old a record is, by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Oldest {
+    /// When it arrived.
+    pub arrived: Moment,
+    /// Its own timestamp, in milliseconds since the Unix epoch; below 0 where it has none.
+    pub timestamp_ms: Option<i64>,
+}
+
 /// What a partition looks like from outside.
 #[derive(Clone, Debug)]
 pub struct PartitionView {
@@ -557,10 +566,10 @@ pub struct PartitionView {
     pub unsettled: usize,
     /// Bytes held.
     pub held_bytes: usize,
-    /// When the oldest unsettled record arrived.
-    pub oldest_unsettled: Option<Moment>,
-    /// The timestamp of the oldest unsettled record, in milliseconds since the Unix epoch.
-    pub oldest_unsettled_ms: Option<i64>,
+    /// The oldest record that is not settled.
+    pub oldest_unsettled: Option<Oldest>,
+    /// The oldest record that waits for a call.
+    pub oldest_waiting: Option<Oldest>,
     /// Fetching is paused.
     pub paused: bool,
     /// It is being drained.

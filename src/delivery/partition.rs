@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::answer::Disposition;
-use crate::event::{Admission, Assignment, PartitionView};
+use crate::event::{Admission, Assignment, Oldest, PartitionView};
 use crate::lane::{LaneRef, Lanes};
 use crate::memo::Memo;
 use crate::record::{Output, Record, TopicPartition};
@@ -348,11 +348,15 @@ impl Partition {
     }
 
     pub(crate) fn view(&self) -> PartitionView {
-        let waiting = self
-            .entries
-            .iter()
-            .filter(|entry| matches!(entry.state, State::Waiting))
-            .count();
+        let waiting = || {
+            self.entries
+                .iter()
+                .filter(|entry| matches!(entry.state, State::Waiting))
+        };
+        let oldest = |entry: &Entry| Oldest {
+            arrived: entry.arrived,
+            timestamp_ms: entry.record.as_ref().map(|record| record.timestamp_ms),
+        };
         let unsettled = self
             .entries
             .iter()
@@ -363,14 +367,12 @@ impl Partition {
             source: self.source.clone(),
             committed: self.committed,
             position: self.position,
-            waiting,
+            waiting: waiting().count(),
             in_flight: self.in_flight,
             unsettled,
             held_bytes: self.held_bytes,
-            oldest_unsettled: self.oldest().map(|entry| entry.arrived),
-            oldest_unsettled_ms: self
-                .oldest()
-                .and_then(|entry| Some(entry.record.as_ref()?.timestamp_ms)),
+            oldest_unsettled: self.oldest().map(oldest),
+            oldest_waiting: waiting().next().map(oldest),
             paused: self.paused,
             draining: self.drain.is_some(),
             totals: self.totals,

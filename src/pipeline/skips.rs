@@ -91,7 +91,7 @@ mod tests {
             unsettled: 0,
             held_bytes: 0,
             oldest_unsettled: None,
-            oldest_unsettled_ms: None,
+            oldest_waiting: None,
             paused: false,
             draining: false,
             totals: [0; 6],

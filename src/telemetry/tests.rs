@@ -14,7 +14,7 @@ use super::status;
 use super::{Depth, PipelineTelemetry};
 use crate::delivery::answer::{Answer, Disposition, Failure, Receipt, Stage};
 use crate::delivery::event::{
-    Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, PartitionView, Usage, Used, View,
+    Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, Oldest, PartitionView, Usage, Used, View,
 };
 use crate::delivery::record::{Record, SinkId, TopicPartition};
 use crate::delivery::time::{Millis, Moment};
@@ -67,8 +67,14 @@ fn view() -> View {
             in_flight: 4,
             unsettled: 9,
             held_bytes: 2048,
-            oldest_unsettled: Some(Moment(1_000)),
-            oldest_unsettled_ms: Some(0),
+            oldest_unsettled: Some(Oldest {
+                arrived: Moment(1_000),
+                timestamp_ms: Some(0),
+            }),
+            oldest_waiting: Some(Oldest {
+                arrived: Moment(2_000),
+                timestamp_ms: Some(-1),
+            }),
             paused: true,
             draining: false,
             totals: [1, 2, 3, 4, 5, 6],
@@ -224,6 +230,7 @@ fn what_happens_is_counted_where_it_belongs() {
         "fnbridge_limit_used{pipeline=\"orders-enrich\",limit=\"limits.bytes_per_second\"} 950".into(),
         "fnbridge_throttled{pipeline=\"orders-enrich\"} 1".into(),
         format!("fnbridge_waiting_records{{{of}}} 5"),
+        format!("fnbridge_undispatched_records{{{of}}} 55"),
         format!("fnbridge_paused{{{of}}} 1"),
         "fnbridge_sink_records_total{pipeline=\"orders-enrich\",sink=\"enriched\",receipt=\"stored\"} 2".into(),
         "fnbridge_sink_blocked{pipeline=\"orders-enrich\",sink=\"enriched\"} 1".into(),
@@ -235,11 +242,14 @@ fn what_happens_is_counted_where_it_belongs() {
     ] {
         assert!(page.lines().any(|shown| shown == line), "{line}\nin\n{page}");
     }
-    let oldest = page
-        .lines()
-        .find(|line| line.starts_with("fnbridge_oldest_unsettled_seconds"));
-    let seconds: f64 = oldest.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap();
-    assert!((3.0..60.0).contains(&seconds), "{seconds}");
+    let seconds = |name: &str| -> f64 {
+        let shown = page.lines().find(|line| line.starts_with(name)).unwrap();
+        shown.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let unsettled = seconds("fnbridge_oldest_unsettled_seconds");
+    assert!((3.0..60.0).contains(&unsettled), "{unsettled}");
+    let undispatched = seconds("fnbridge_oldest_undispatched_seconds");
+    assert!((2.0..unsettled).contains(&undispatched), "{undispatched}");
 }
 
 #[test]
@@ -282,6 +292,12 @@ fn the_status_names_what_stands_in_the_way() {
     let status = status::Read::of(worker.find("orders-enrich").unwrap()).whole("w1");
     assert_eq!(status.sinks[0].name, "enriched");
     assert_eq!(status.summary.lag_records, 60);
+    assert_eq!(status.summary.undispatched_records, 55);
+    assert!(
+        (status.summary.busy - 2.0 / 16.0).abs() < 1e-9,
+        "{}",
+        status.summary.busy
+    );
     let used = |limit: &str| {
         status
             .limits

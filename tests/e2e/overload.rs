@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::server::{Reply, Request, Server};
 use crate::harness::test::{Suite, Test};
@@ -19,6 +19,10 @@ pub fn tests() -> Suite {
         .with(
             "e2e::overload::a_function_that_is_busy_is_called_less_at_once_in_order_and_no_sooner_than_it_asked",
             a_function_that_is_busy_is_called_less_at_once_in_order_and_no_sooner_than_it_asked,
+        )
+        .with(
+            "e2e::overload::an_autoscaler_is_told_of_what_no_worker_has_taken_up",
+            an_autoscaler_is_told_of_what_no_worker_has_taken_up,
         )
         .with(
             "e2e::overload::memory_stays_flat_with_256_mib_to_do_and_the_function_down",
@@ -132,6 +136,53 @@ fn few_at_once() -> FewAtOnce {
         server: Server::start(answer),
         asked_to_wait,
     }
+}
+
+fn an_autoscaler_is_told_of_what_no_worker_has_taken_up(test: &Test) {
+    const RECORDS: i64 = 60;
+    let source = test.topic("in", 4);
+    let function = Server::start(|request| Reply::echo(request).taking(Duration::from_millis(200)));
+    let pipeline = (test.pipeline(&source).function(&function.url()))
+        .set("batch.max_records", 1)
+        .set("concurrency.max_in_flight", 2);
+    test.client().produce(
+        &source,
+        (0..RECORDS).map(|n| Entry::value(n.to_string()).to((n % 4) as i32)),
+    );
+    let worker = test.worker(&pipeline);
+    let scaler = |query: &str| -> Value {
+        let answer = reqwest::blocking::get(format!("{}/v1/scaler{query}", worker.url()));
+        answer.expect("an answer").json().expect("an object")
+    };
+    let busy = wait::until("both calls to be on the wire, and the rest to be told of", || {
+        let told = scaler("");
+        let undispatched = told["undispatched_records"].as_i64()?;
+        ((1..RECORDS - 1).contains(&undispatched) && told["wanted_workers"] == 2).then_some(told)
+    });
+    assert_eq!(busy["workers"], 1, "{busy}");
+    assert!(busy["oldest_undispatched_seconds"].as_f64() > Some(0.0), "{busy}");
+    assert_eq!(scaler(&format!("?pipeline={}", pipeline.name()))["workers"], 1);
+    assert_eq!(scaler("?pipeline=nobodys")["code"], "not_found");
+    assert_eq!(scaler("?within_seconds=0")["code"], "invalid_request");
+
+    // A function that does not work is helped by no worker.
+    function.stop();
+    let down = wait::until("the function to be found down", || {
+        let told = scaler("");
+        (told["wanted_workers"] == 1).then_some(told)
+    });
+    assert!(down["undispatched_records"].as_i64() > Some(0), "{down}");
+    function.listen();
+    test.client().await_committed(&pipeline.group(), &source, &[15; 4]);
+    let done = wait::until("nothing to wait", || {
+        let told = scaler("");
+        (told["undispatched_records"] == 0).then_some(told)
+    });
+    assert_eq!(
+        (&done["wanted_workers"], &done["oldest_undispatched_seconds"]),
+        (&json!(1), &json!(0.0)),
+        "{done}"
+    );
 }
 
 const PARTITIONS: i32 = 4;

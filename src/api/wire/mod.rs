@@ -3,6 +3,7 @@
 mod audit;
 mod letters;
 mod redrives;
+mod scaler;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub use redrives::{
     DiscardRequest, Discarded, EditRequest, LetterMark, LetterReason, Redrive, RedriveList, RedrivePlan, RedriveQuery,
     RedriveRequest, RedriveTo, RefusedLetters,
 };
+
+pub use scaler::{Scaler, ScalerQuery};
 
 pub use crate::control::access::Role;
 use crate::control::registry::{Difference, Verb};

@@ -434,7 +434,7 @@ mod tests {
             unsettled: 4,
             held_bytes: 0,
             oldest_unsettled: None,
-            oldest_unsettled_ms: None,
+            oldest_waiting: None,
             paused: false,
             draining: false,
             totals: [30, 8, 0, 2, 0, 0],

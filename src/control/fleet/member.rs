@@ -260,6 +260,9 @@ fn cannot_run(problems: &str) -> TaskSummary {
         partitions: 0,
         lag_records: 0,
         lag_seconds: 0.0,
+        undispatched_records: 0,
+        undispatched_seconds: 0.0,
+        busy: 0.0,
         records_per_second: 0.0,
         bytes_per_second: 0.0,
     }

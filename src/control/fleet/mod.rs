@@ -12,6 +12,7 @@ pub mod placement;
 mod plane;
 mod remote;
 mod report;
+mod scaling;
 mod seeker;
 mod surroundings;
 mod wishes;
@@ -42,6 +43,7 @@ pub use member::{Member, Standing};
 pub use plane::{Unheard, Work};
 pub use remote::Remote;
 pub use report::{Duty, Identity, LEASE, Report};
+pub use scaling::{Demand, wanted_workers};
 pub use seeker::seek_to;
 
 /// The code of the problem that a worker meets where another live one has its id.

@@ -4,6 +4,7 @@
 
 mod instruments;
 pub(crate) mod letters;
+pub(crate) mod metric;
 pub(crate) mod page;
 pub(crate) mod seen;
 pub(crate) mod state;

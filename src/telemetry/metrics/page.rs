@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::metric::{Kind, Metric, Read, Unit};
 use super::seen::Seen;
 use super::state::{PartitionState, WorkerState};
-use super::table::{Kind, Metric, Read, TABLE, Unit};
+use super::table::TABLE;
 use super::{Histogram, LATENCY_BOUNDS_SECONDS};
 use crate::delivery::event::View;
 

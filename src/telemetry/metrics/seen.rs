@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::state::{PipelineState, Published};
-use crate::delivery::event::{PartitionView, Usage};
+use crate::delivery::event::{Oldest, PartitionView, Usage};
 
 /// A pipeline at the moment of a scrape.
 pub(crate) struct Seen {
@@ -60,23 +60,44 @@ impl Seen {
 
     /// How long the partition's oldest unsettled record has been here, in seconds; 0 where there is none.
     pub(crate) fn oldest_age_seconds(&self, held: &Held<'_>) -> f64 {
-        let Some((published, arrived)) = self.published.as_ref().zip(held.view.oldest_unsettled) else {
-            return 0.0;
-        };
-        let then = (published.at - arrived).0 as f64 / 1000.0;
-        then + self.now.duration_since(published.taken).as_secs_f64()
+        held.view
+            .oldest_unsettled
+            .map_or(0.0, |oldest| self.here_for_seconds(oldest))
     }
 
     /// The age of the partition's oldest unsettled record by its own timestamp, in seconds. Where the log has more and
     /// none of it has arrived, how long that has been so; 0 where all is settled.
     pub(crate) fn lag_seconds(&self, held: &Held<'_>) -> f64 {
-        match held.view.oldest_unsettled_ms {
-            Some(stamped) if stamped >= 0 => self.now_unix_ms.saturating_sub(stamped).max(0) as f64 / 1000.0,
-            Some(_) => self.oldest_age_seconds(held),
+        match held.view.oldest_unsettled {
+            Some(oldest) => self.age_seconds(oldest),
             None => held
                 .behind_since
                 .map_or(0.0, |since| self.now.saturating_duration_since(since).as_secs_f64()),
         }
+    }
+
+    /// The age of the partition's oldest record that no call has carried yet and none carries now, in seconds. Where the log has
+    /// more and none of it has arrived, how long that has been so; 0 where all is with the function, or done with.
+    pub(crate) fn undispatched_seconds(&self, held: &Held<'_>) -> f64 {
+        match held.view.oldest_waiting {
+            Some(oldest) => self.age_seconds(oldest),
+            None if held.view.unsettled == 0 => self.lag_seconds(held),
+            None => 0.0,
+        }
+    }
+
+    /// By its own timestamp, where it has one.
+    fn age_seconds(&self, oldest: Oldest) -> f64 {
+        match oldest.timestamp_ms {
+            Some(stamped) if stamped >= 0 => self.now_unix_ms.saturating_sub(stamped).max(0) as f64 / 1000.0,
+            _ => self.here_for_seconds(oldest),
+        }
+    }
+
+    fn here_for_seconds(&self, oldest: Oldest) -> f64 {
+        let Some(published) = &self.published else { return 0.0 };
+        let then = (published.at - oldest.arrived).0 as f64 / 1000.0;
+        then + self.now.duration_since(published.taken).as_secs_f64()
     }
 }
 
@@ -86,5 +107,12 @@ impl Held<'_> {
     pub(crate) fn lag_records(&self) -> Option<i64> {
         let high = self.high_watermark?.max(self.view.position);
         Some((high - self.view.committed).max(0))
+    }
+
+    /// Records that wait for a call, here and, as far as the end of the log is known, in the log. Offsets that hold no record
+    /// count as well: nobody can tell them before they are read.
+    pub(crate) fn undispatched_records(&self) -> u64 {
+        let behind = self.high_watermark.map_or(0, |high| (high - self.view.position).max(0));
+        behind.unsigned_abs() + self.view.waiting as u64
     }
 }

@@ -2,54 +2,10 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::page::Samples;
-use super::seen::{Held, Seen};
-use super::state::{
-    GUARDS, OUTCOMES, PartitionState, Phase, RECEIPTS, STAGES, SinkState, TRANSACTIONS, WorkerState, lock,
-};
+use super::metric::{Kind, Metric, Read, Unit};
+use super::state::{GUARDS, OUTCOMES, Phase, RECEIPTS, STAGES, TRANSACTIONS, lock};
 use crate::delivery::answer::Disposition;
 use crate::delivery::event::Usage;
-
-/// A metric's definition.
-pub(crate) struct Metric {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) unit: Unit,
-    pub(crate) labels: &'static [&'static str],
-    pub(crate) help: &'static str,
-    pub(crate) read: Read,
-}
-
-/// Prometheus' word for what a metric does over time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-/// What a metric's number is a number of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
-    Seconds,
-    Bytes,
-    Records,
-    Times,
-    Things,
-    /// 1 while it is so.
-    Flag,
-}
-
-/// Where a metric's value is read: each gives any number of samples, with a value for each label.
-pub(crate) enum Read {
-    Worker(fn(&WorkerState, &mut Samples<'_>)),
-    Pipeline(fn(&Seen, &mut Samples<'_>)),
-    Sink(fn(&Seen, &SinkState, &mut Samples<'_>)),
-    /// Of all partitions that were ever held.
-    Partition(fn(&Seen, &PartitionState, &mut Samples<'_>)),
-    /// Of the partitions that are held now.
-    Held(fn(&Seen, &Held<'_>) -> Option<f64>),
-}
 
 const WORKER: &[&str] = &[];
 const PIPELINE: &[&str] = &["pipeline"];
@@ -211,6 +167,22 @@ pub(crate) const TABLE: &[Metric] = &[
         labels: PARTITION,
         help: "1 while fetching is paused, because what is held has reached its bounds.",
         read: Read::Held(|_, held| Some(f64::from(u8::from(held.view.paused)))),
+    },
+    Metric {
+        name: "fnbridge_undispatched_records",
+        kind: Kind::Gauge,
+        unit: Unit::Records,
+        labels: PARTITION,
+        help: "Records that wait for a call, here or in the log: what more workers would take up.",
+        read: Read::Held(|_, held| Some(held.undispatched_records() as f64)),
+    },
+    Metric {
+        name: "fnbridge_oldest_undispatched_seconds",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: PARTITION,
+        help: "The age of the oldest of them, by its own timestamp; 0 where none waits.",
+        read: Read::Held(|seen, held| Some(seen.undispatched_seconds(held))),
     },
     // Inside.
     Metric {

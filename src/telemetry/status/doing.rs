@@ -100,7 +100,7 @@ mod tests {
             unsettled: 2,
             held_bytes: 100,
             oldest_unsettled: None,
-            oldest_unsettled_ms: None,
+            oldest_waiting: None,
             paused: false,
             draining: false,
             totals: [0; 6],

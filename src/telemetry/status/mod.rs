@@ -55,6 +55,15 @@ pub struct TaskSummary {
     pub lag_records: i64,
     /// For how long the longest waiting record has been behind, in seconds.
     pub lag_seconds: f64,
+    /// Records that no call has carried yet and none carries now.
+    #[serde(default)]
+    pub undispatched_records: u64,
+    /// The age of the oldest of them, in seconds.
+    #[serde(default)]
+    pub undispatched_seconds: f64,
+    /// Of the calls that may be on the wire, the share that is, from 0 to 1.
+    #[serde(default)]
+    pub busy: f64,
     /// Records polled a second, lately.
     pub records_per_second: f64,
     /// Bytes polled a second, lately.

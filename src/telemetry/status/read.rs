@@ -96,6 +96,13 @@ impl Read {
             partitions: held.len() as u64,
             lag_records: held.iter().filter_map(Held::lag_records).sum(),
             lag_seconds: held.iter().map(|held| self.seen.lag_seconds(held)).fold(0.0, f64::max),
+            undispatched_records: held.iter().map(Held::undispatched_records).sum(),
+            undispatched_seconds: (held.iter())
+                .map(|held| self.seen.undispatched_seconds(held))
+                .fold(0.0, f64::max),
+            busy: self.view().map_or(0.0, |view| {
+                view.calls_in_flight as f64 / view.concurrency.max(view.calls_in_flight).max(1) as f64
+            }),
             records_per_second: rates.records_per_second,
             bytes_per_second: rates.bytes_per_second,
         }
