@@ -133,7 +133,7 @@ async fn plan(chosen: &Chosen, to: To, unknown: bool) -> Result<RedrivePlan, Pro
 async fn behind(chosen: &Chosen) -> Passed {
     let (source, keys) = (chosen.settings.source.clone(), chosen.keys.clone());
     let found = blocking(move || {
-        let committed = committed(&source.cluster, &source.group, &source.topics, &source.never)?;
+        let committed = committed(&source)?;
         let offsets = (committed.into_iter())
             .map(|(place, (offset, _))| (place, offset))
             .collect();

@@ -1,7 +1,6 @@
 //! What stands committed for a group.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -9,36 +8,29 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::error::{KafkaError, Right};
-use super::{ClusterSettings, Topics, admin};
+use super::{SourceSettings, Topics, admin};
 use crate::delivery::record::TopicPartition;
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Each committed offset of a group on these topics, with what stands beside it. Blocks.
+/// Each offset that a source's group has committed on its topics, with what stands beside it. Blocks.
 ///
 /// # Errors
 /// The cluster's own.
-pub fn committed(
-    cluster: &Arc<ClusterSettings>,
-    group: &str,
-    topics: &Topics,
-    never: &[String],
-) -> Result<BTreeMap<TopicPartition, (i64, String)>, KafkaError> {
+pub fn committed(source: &SourceSettings) -> Result<BTreeMap<TopicPartition, (i64, String)>, KafkaError> {
+    let group = &source.group;
     let failed = |error: ClientError| {
-        let needs = Some(Right::UseGroup(group.to_owned()));
+        let needs = Some(Right::UseGroup(group.clone()));
         KafkaError::from_client(&error, &format!("see what group `{group}` has committed"), needs)
     };
-    let settings = [
-        ("group.id", group.to_owned()),
-        ("client.id", "fnbridge-audit".to_owned()),
-    ];
-    let consumer: BaseConsumer = cluster.config(&settings).create().map_err(failed)?;
-    let names = match topics {
+    let settings = [("group.id", group.clone()), ("client.id", "fnbridge-audit".to_owned())];
+    let consumer: BaseConsumer = source.cluster.config(&settings).create().map_err(failed)?;
+    let names = match &source.topics {
         Topics::Named(names) => names.clone(),
         Topics::Pattern(pattern) => {
             let all = consumer.fetch_metadata(None, PATIENCE).map_err(failed)?;
-            pattern.resolve(all.topics().iter().map(|topic| topic.name()), never)
+            pattern.resolve(all.topics().iter().map(|topic| topic.name()), &source.never)
         }
     };
     let mut asked = TopicPartitionList::new();

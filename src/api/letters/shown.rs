@@ -167,12 +167,7 @@ async fn look_later(letter: &Letter, record: &Record, settings: Option<&Pipeline
     };
     let (read_from, at) = (settings.source.clone(), source.clone());
     let found = blocking(move || {
-        let committed = committed(
-            &read_from.cluster,
-            &read_from.group,
-            &read_from.topics,
-            &read_from.never,
-        )?;
+        let committed = committed(&read_from)?;
         let committed = committed.get(&at).map(|(offset, _)| *offset);
         later(&read_from.cluster, &at, offset, &key, committed)
     });

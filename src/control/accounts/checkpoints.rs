@@ -64,8 +64,7 @@ pub(in crate::control) async fn keep(around: Arc<impl Leads>, store: Arc<dyn Sto
 /// What stands committed for a pipeline now.
 pub(super) async fn take(source: &SourceSettings, now_ms: i64) -> Result<Checkpoint, KafkaError> {
     let source = source.clone();
-    let asked =
-        tokio::task::spawn_blocking(move || committed(&source.cluster, &source.group, &source.topics, &source.never));
+    let asked = tokio::task::spawn_blocking(move || committed(&source));
     let found = asked
         .await
         .unwrap_or_else(|error| Err(KafkaError::new(crate::kafka::Kind::Other, error.to_string())))?;
