@@ -245,13 +245,14 @@ fn keys_in_the_environment_and_in_files_sign(test: &Test) {
             "AKIDFILE",
         ),
     ];
-    let called = cases.map(|(auth, environment, key)| {
-        let source = test.topic(&format!("in-{}-{key}", auth["type"].as_str().unwrap()), 1);
+    let called = [0, 1, 2, 3].map(|n| {
+        let (auth, environment, key) = cases[n].clone();
+        let source = test.topic(&format!("in{n}"), 1);
         let function = Server::start(|_| Reply::of(204, ""));
         test.client().produce(&source, numbers(0..1));
         let pipeline = test
             .pipeline(&source)
-            .set("name", source.clone())
+            .set("name", test.name(&format!("p{n}")))
             .function(&function.url());
         let setting = environment
             .iter()
