@@ -371,6 +371,41 @@ fn a_row_without_a_test_is_found() {
     assert!(find_test("unit::memo::tests::a_memo_comes_back_as_it_was_written").is_some());
 }
 
+#[test]
+fn every_row_of_the_counterparts_names_the_version_that_is_tested() {
+    let manifests = [
+        "functions/requirements.txt",
+        "tests/counterparts/python/requirements.txt",
+        "tests/counterparts/javascript/package.json",
+        "tests/counterparts/go/go.mod",
+        "tests/counterparts/java/pom.xml",
+    ];
+    // A package and its version on a line of their own.
+    let name = Regex::new("</artifactId>\\s*<version>").unwrap();
+    let manifests = manifests.map(|file| name.replace_all(&read(&root().join(file)), " ").into_owned());
+    let is_pinned = |package: &str, version: &str| {
+        let package = package.rsplit(':').next().unwrap_or_default();
+        let (package, version) = (regex::escape(package), regex::escape(version));
+        let line = format!(r#"(?m)(^|["\s>]){package}([^\w-].*)?[^\w.-]v?{version}([^\w.]|$)"#);
+        let line = Regex::new(&line).unwrap();
+        manifests.iter().any(|manifest| line.is_match(manifest))
+    };
+    assert!(is_pinned("cloudevents", "10.0.0") && !is_pinned("cloudevents", "10.0.1"));
+    let page = read(&root().join("docs/counterparts.md"));
+    let row =
+        Regex::new(r"^\|[^|]+\| (?:PyPI|npm|Go|Maven) `([^`]+)` \| ([\d.]+) \|[^|]+\|(?: `counterparts::[\w:]+`)+ \|$")
+            .unwrap();
+    let rows = page.lines().enumerate().filter(|(_, line)| line.starts_with("| `"));
+    let problems: Vec<String> = rows
+        .filter(|(_, line)| !row.captures(line).is_some_and(|found| is_pinned(&found[1], &found[2])))
+        .map(|(at, line)| format!("line {}: {line}", at + 1))
+        .collect();
+    assert_none(
+        &problems,
+        "docs/counterparts.md: counterpart, the version that its manifest pins, tests",
+    );
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,4 +1,4 @@
-//! The function: gives back the values it was given, keeps a digest of each request, and says how many records it saw.
+//! The function: gives back what it was given, keeps a digest of each request, and says how many records it saw.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -32,6 +32,18 @@ pub struct Seen {
     pub took_ns: AtomicU64,
 }
 
+/// How the function answers.
+#[derive(Clone, Copy, Default)]
+pub enum Speaks {
+    /// JSON with the values of a request of the contract `json`, anything else as it came.
+    #[default]
+    JsonOrRaw,
+    /// The request, content type and `ce-` headers included. `record`: what stands in it once for each record; `None`: it has one.
+    Echo { record: Option<&'static str> },
+    /// Nothing. `record`: what stands in the request once for each record.
+    Accept { record: &'static str },
+}
+
 /// How the function behaves.
 #[derive(Clone, Copy, Default)]
 pub struct Behaviour {
@@ -39,6 +51,8 @@ pub struct Behaviour {
     pub takes: Duration,
     /// Values are stamped by [`stamp`].
     pub stamped: bool,
+    /// How it answers.
+    pub speaks: Speaks,
 }
 
 pub struct Function {
@@ -101,28 +115,39 @@ async fn answer(
         let delays = stamps(&body).map(|sent| (now_ns().saturating_sub(sent)) as f64 / 1e6);
         seen.delays_ms.lock().expect("delays").extend(delays);
     }
-    let is_json = head
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind == "application/json");
-    let (kind, result, records) = match is_json {
-        true => {
-            let (result, records) = echo(&body);
-            ("application/json", result, records)
-        }
-        false => ("application/octet-stream", body, 1),
-    };
+    let (headers, result, records) = answer_to(&head.headers, body, behaviour.speaks);
     if !behaviour.takes.is_zero() {
         tokio::time::sleep(behaviour.takes).await;
     }
     let mut response = Response::new(Full::new(result));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    *response.headers_mut() = headers;
     seen.took_ns.fetch_add(began.elapsed().as_nanos() as u64, Relaxed);
     seen.requests.fetch_add(1, Relaxed);
     seen.records.fetch_add(records, Relaxed);
     Ok(response)
+}
+
+/// Headers and body of the answer, and how many records the request had.
+fn answer_to(headers: &HeaderMap, body: Bytes, speaks: Speaks) -> (HeaderMap, Bytes, u64) {
+    let of_type = |kind| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+    let count = |record| std::str::from_utf8(&body).expect("JSON").matches(record).count() as u64;
+    match speaks {
+        Speaks::JsonOrRaw if headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json") => {
+            let (result, records) = echo(&body);
+            (of_type("application/json"), result, records)
+        }
+        Speaks::JsonOrRaw => (of_type("application/octet-stream"), body, 1),
+        Speaks::Echo { record } => {
+            let told = headers
+                .iter()
+                .filter(|(name, _)| **name == CONTENT_TYPE || name.as_str().starts_with("ce-"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            let records = record.map_or(1, count);
+            (told, body, records)
+        }
+        Speaks::Accept { record } => (of_type("application/json"), Bytes::from_static(b"{}"), count(record)),
+    }
 }
 
 /// `{"records":[{"value":…},…]}` with the values of a request of the contract `json`.

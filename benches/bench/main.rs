@@ -1,6 +1,7 @@
 //! Measures fnbridge against the raw loop, on a broker that runs already: `bench BROKERS FNBRIDGE RAW_LOOP FOLDER ROW…`.
 
 mod contender;
+mod contracts;
 mod delay;
 mod function;
 mod keys;
@@ -43,13 +44,17 @@ fn main() {
             "json" => pairs::run(&bench, &pairs::JSON),
             "raw" => pairs::run(&bench, &pairs::RAW),
             "exactly_once" => pairs::run(&bench, &pairs::EXACTLY_ONCE),
+            "contracts" => contracts::run(&bench),
+            "filter" => contracts::run_filter(&bench),
             "delay" => delay::run(&bench),
             "keys" => keys::run(&bench),
             "memory" => memory::run_down(&bench),
             "idle" => memory::run_idle(&bench),
             "neighbour" => neighbour::run(&bench),
             other => {
-                panic!("found row {other}, expected json, raw, exactly_once, delay, keys, memory, idle or neighbour")
+                panic!(
+                    "found row {other}, expected json, raw, exactly_once, contracts, filter, delay, keys, memory, idle or neighbour"
+                )
             }
         }
     }

@@ -13,6 +13,7 @@ mod fleet;
 mod flights;
 mod handover;
 mod harness;
+mod identity;
 mod letters;
 mod mistakes;
 mod odd_letters;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         overload::tests(),
         audit::tests(),
         contracts::tests(),
+        identity::tests(),
         crash::tests(),
         exactly_once::tests(),
         fleet::tests(),

@@ -9,7 +9,12 @@ use futures_util::future::BoxFuture;
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use reqsign_aliyun_oss::{Credential, DefaultCredentialProvider};
+use reqsign_aliyun_oss::{
+    AssumeRoleCredentialProvider, AssumeRoleWithOidcCredentialProvider, ConfigFileCredentialProvider, Credential,
+    CredentialsFileCredentialProvider, CredentialsUriCredentialProvider, DefaultCredentialProvider,
+    EcsRamRoleCredentialProvider, EnvCredentialProvider, OssProfileCredentialProvider,
+};
+use reqsign_core::ProvideCredentialChain;
 
 use super::cloud::{Found, Keys};
 use super::{Auth, CloudKeys, Proof, Secret, Unproven, hidden};
@@ -29,9 +34,23 @@ pub(super) struct AliyunAcs3 {
 impl AliyunAcs3 {
     pub(super) fn new(keys: Option<CloudKeys>) -> Result<AliyunAcs3, String> {
         Ok(AliyunAcs3 {
-            keys: Keys::new(keys, DefaultCredentialProvider::new())?,
+            keys: Keys::new(keys, DefaultCredentialProvider::with_chain(identities()))?,
         })
     }
+}
+
+/// Where the worker's identity is looked for. A pod's own role comes before all else: the library's order would ask the node
+/// that it runs on first, and call with what that may do.
+fn identities() -> ProvideCredentialChain<Credential> {
+    ProvideCredentialChain::new()
+        .push(AssumeRoleWithOidcCredentialProvider::new())
+        .push(AssumeRoleCredentialProvider::new())
+        .push(EnvCredentialProvider::new())
+        .push(OssProfileCredentialProvider::new())
+        .push(CredentialsFileCredentialProvider::new())
+        .push(ConfigFileCredentialProvider::new())
+        .push(CredentialsUriCredentialProvider::new())
+        .push(EcsRamRoleCredentialProvider::new())
 }
 
 impl Auth for AliyunAcs3 {

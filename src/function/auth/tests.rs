@@ -229,6 +229,54 @@ async fn a_token_is_renewed_before_it_ends() {
 }
 
 #[tokio::test]
+async fn a_token_that_cant_be_renewed_is_used_until_its_end() {
+    let mut world = world("", 200).await;
+    let asked = world.asked.clone();
+    world.endpoint = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => (
+            answer(200, "", r#"{"access_token":"t-1","expires_in":2.5}"#),
+            Then::Keep,
+        ),
+        _ => (answer(503, "", ""), Then::Keep),
+    })
+    .await;
+    let function = client(&world);
+    let call = call_of([42]);
+    while world.asked.load(Ordering::SeqCst) < 2 {
+        let answer = function.call(&call, None).await;
+        assert!(matches!(answer, Answer::Verdicts(_)), "{answer:?}");
+        let request = world.function.requests.recv().await.unwrap();
+        assert_eq!(request.header("authorization"), Some("Bearer t-1"));
+    }
+    // Its end comes, and nothing is sent with it any more.
+    while !matches!(function.call(&call, None).await, Answer::Away(_)) {}
+    assert!(world.asked.load(Ordering::SeqCst) < 10, "not asked for by each call");
+}
+
+#[tokio::test]
+async fn a_token_s_time_runs_from_when_it_was_asked_for() {
+    let mut world = world("", 200).await;
+    let asked = world.asked.clone();
+    world.endpoint = Server::start(move |_| {
+        let n = asked.fetch_add(1, Ordering::SeqCst) + 1;
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+        let body = format!(r#"{{"access_token":"t-{n}","expires_in":0.2}}"#);
+        (answer(200, "", &body), Then::Keep)
+    })
+    .await;
+    let function = client(&world);
+    for token in ["Bearer t-1", "Bearer t-2"] {
+        function.call(&call_of([42]), None).await;
+        let request = world.function.requests.recv().await.unwrap();
+        assert_eq!(
+            request.header("authorization"),
+            Some(token),
+            "it had ended when it came"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_401_renews_once_before_it_counts() {
     let mut world = world(r#","expires_in":3600"#, 200).await;
     // The first call is refused, what comes after it is not.
