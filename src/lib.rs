@@ -10,6 +10,8 @@ pub mod json;
 
 pub mod http;
 
+pub mod auth;
+
 pub mod kafka;
 
 pub mod convert;

@@ -2,10 +2,11 @@
 //!
 //! `contracts` know the shapes of request and answer, `status` what an HTTP answer means; both are pure.
 
-mod auth;
 #[cfg(test)]
 mod bad_input;
 mod contracts;
+#[cfg(test)]
+mod proof;
 mod reply;
 mod settings;
 mod status;
@@ -19,17 +20,16 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 
+use crate::auth::{self, Auth, NotAnswered, Unproven};
 use crate::delivery::answer::{Answer, Failure, Verdict};
 use crate::delivery::event::Call;
 use crate::delivery::identity::batch_id;
 use crate::delivery::record::Record;
 use crate::http::{AnswerPool, HttpAnswer, HttpClient, HttpError, HttpSettings};
-use auth::{Auth, Unproven};
 use contracts::{Batch, Contract};
 use status::Class;
 
 pub use crate::http::{check_header, check_url};
-pub use auth::{AuthSettings, AwsSettings, BasicSettings, CloudKeys, OidcSettings, Secret, TokenRequest, check_auth};
 pub use settings::{
     AliyunEventFormat, AliyunFcSettings, AwsLambdaSettings, CloudEventsMode, CloudEventsSettings, ContractKind,
     FunctionSettings, ItemFailures, Override,
@@ -96,7 +96,7 @@ impl Function {
         });
         Ok(Function {
             contract: contracts::of(&settings),
-            auth: auth::of(&settings)?,
+            auth: auth::of(&settings.auth, &settings.policy)?,
             headers: (headers.iter())
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
@@ -222,28 +222,14 @@ impl Function {
         Ok(request)
     }
 
-    /// Signs a request and sends it. One that is refused for what proved who calls is signed anew and sent once more, where
-    /// there may be newer proof.
-    async fn send(&self, mut request: Request<Bytes>) -> Result<HttpAnswer, Answer> {
-        let Some(auth) = &self.auth else {
-            return self.send_signed(request).await;
-        };
-        let again = request.clone();
-        let proof = auth.sign(&mut request, SystemTime::now()).await.map_err(unproven)?;
-        let answer = self.send_signed(request).await?;
-        if !status::refuses_proof(&answer) || !auth.renew(proof) {
-            return Ok(answer);
-        }
-        drop(answer);
-        let mut request = again;
-        auth.sign(&mut request, SystemTime::now()).await.map_err(unproven)?;
-        self.send_signed(request).await
-    }
-
-    async fn send_signed(&self, request: Request<Bytes>) -> Result<HttpAnswer, Answer> {
+    async fn send(&self, request: Request<Bytes>) -> Result<HttpAnswer, Answer> {
         let (timeout, max_bytes) = (self.settings.timeout, self.settings.max_response_bytes);
-        let answer = self.http.send(request, timeout, max_bytes, &self.pool).await;
-        answer.map_err(without_answer)
+        let send = |request| self.http.send(request, timeout, max_bytes, &self.pool);
+        let answer = auth::send(self.auth.as_deref(), request, send).await;
+        answer.map_err(|error| match error {
+            NotAnswered::Unproven(why) => unproven(why),
+            NotAnswered::Http(error) => without_answer(error),
+        })
     }
 
     fn meaning(&self, answer: &HttpAnswer, batch: &Batch<'_>) -> Answer {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
-use super::auth::AuthSettings;
+use crate::auth::AuthSettings;
 use crate::http::AddressPolicy;
 use crate::json::Formats;
 

@@ -94,18 +94,6 @@ pub(super) fn answer(class: Class, failure: Failure) -> Answer {
     }
 }
 
-/// Whether an answer says that whoever calls did not prove who it is, or with something that has ended.
-pub(super) fn refuses_proof(answer: &HttpAnswer) -> bool {
-    let named = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
-    let error = named("x-amzn-errortype")
-        .or(named("x-fc-error-code"))
-        .unwrap_or_default();
-    let has_ended = ["Expired", "UnrecognizedClient", "InvalidSecurityToken"]
-        .iter()
-        .any(|word| error.contains(word));
-    answer.status == StatusCode::UNAUTHORIZED || (answer.status == StatusCode::FORBIDDEN && has_ended)
-}
-
 /// What is said of an answer that is not a success.
 pub(super) fn reason(answer: &HttpAnswer, now: SystemTime) -> String {
     let said = reason_of(answer.status);

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::auth::AuthSettings;
 use crate::delivery::answer::Verdict;
 use crate::delivery::event::{Assignment, CallId};
 use crate::delivery::record::{Record, TopicPartition};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fnbridge::auth::AuthSettings;
 use fnbridge::delivery::answer::{Answer, Verdict};
 use fnbridge::delivery::event::{Assignment, Call, CallId};
 use fnbridge::delivery::record::{Header, Output, Record, TopicPartition};
-use fnbridge::function::{AuthSettings, ContractKind, Function, FunctionSettings};
+use fnbridge::function::{ContractKind, Function, FunctionSettings};
 use fnbridge::http::{AddressPolicy, AnswerPool};
 use fnbridge::json::Formats;
 use hyper::Uri;

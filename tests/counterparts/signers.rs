@@ -1,10 +1,8 @@
 //! Signatures of the clouds, compared with what their owners' own signers make of the same request at the same time.
 
+use fnbridge::auth::{AuthSettings, AwsSettings, CloudKeys, Secret};
 use fnbridge::delivery::answer::Answer;
-use fnbridge::function::{
-    AliyunEventFormat, AliyunFcSettings, AuthSettings, AwsLambdaSettings, AwsSettings, CloudKeys, ContractKind,
-    ItemFailures, Secret,
-};
+use fnbridge::function::{AliyunEventFormat, AliyunFcSettings, AwsLambdaSettings, ContractKind, ItemFailures};
 
 use crate::calls::{call, record, settings};
 use crate::servers::Host;

@@ -1,7 +1,8 @@
 //! Signatures of Standard Webhooks, verified by the libraries that receivers use, while keys are exchanged.
 
+use fnbridge::auth::{AuthSettings, Secret};
 use fnbridge::delivery::answer::{Answer, Failure};
-use fnbridge::function::{AuthSettings, ContractKind, Secret};
+use fnbridge::function::ContractKind;
 
 use crate::calls::{call, record, settings};
 use crate::servers::Host;

@@ -1,4 +1,4 @@
-//! How a function's calls are authenticated.
+//! How requests to functions and sinks are authenticated.
 
 use std::path::Path as FilePath;
 
@@ -6,17 +6,17 @@ use hyper::Uri;
 
 use super::pipeline::Surroundings;
 use super::places::{file, text, url};
+use crate::auth::{
+    AuthSettings, AwsSettings, BasicSettings, CloudKeys, OidcSettings, Secret, TokenRequest, check_auth,
+};
 use crate::config::document::{AuthDoc, AuthKindDoc, TextDoc};
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
-use crate::function::{
-    AuthSettings, AwsSettings, BasicSettings, CloudKeys, OidcSettings, Secret, TokenRequest, check_auth,
-};
 
 /// Authentication, or `None` where something is wrong with it, which was reported.
 pub(super) fn auth(
     doc: &AuthDoc,
-    function_url: Option<&Uri>,
+    its_url: Option<&Uri>,
     path: &Path,
     around: &Surroundings<'_>,
     report: &mut Report<'_>,
@@ -59,8 +59,8 @@ pub(super) fn auth(
             let named = ["secret_access_key", "session_token"];
             let stated = [&doc.access_key_id, &doc.secret_access_key, &doc.session_token];
             let keys = read.keys(named, stated);
-            let region = doc.region.clone().or_else(|| region_of(function_url?));
-            if region.is_none() && function_url.is_some() {
+            let region = doc.region.clone().or_else(|| region_of(its_url?));
+            if region.is_none() && its_url.is_some() {
                 read.missing("region");
             }
             AuthSettings::AwsSigv4(AwsSettings {

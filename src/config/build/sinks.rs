@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::auth::auth;
 use super::pipeline::Surroundings;
 use super::places::{headers, url};
 use super::source::{cluster, known_cluster, topic_name};
@@ -79,11 +80,14 @@ fn settings(
     };
     let path = path.key("http");
     let headers = headers(&http.headers, &path.key("headers"), around.base, report);
+    let url = url(&http.url, &path.key("url"), around.policy, report);
+    let auth = auth(&http.auth, url.as_ref(), &path.key("auth"), around, report);
     Some(SinkSettings::Http(HttpSinkSettings {
         pipeline: doc.name.clone(),
         sink: name.to_owned(),
-        url: url(&http.url, &path.key("url"), around.policy, report)?,
+        url: url?,
         headers,
+        auth: auth?,
         timeout: http.timeout.0,
         policy: around.policy.clone(),
     }))

@@ -35,7 +35,7 @@ pub(crate) struct AuthDoc {
     /// proves to the token endpoint who the client is.
     #[schemars(length(min = 1))]
     pub(crate) token_file: Option<String>,
-    /// `aws_sigv4`: the region; by default the one in the function's host name.
+    /// `aws_sigv4`: the region; by default the one in the URL's host name.
     #[schemars(length(min = 1))]
     pub(crate) region: Option<String>,
     /// `aws_sigv4`: the service that the signature is for; by default `lambda`.

@@ -502,6 +502,8 @@ pub(crate) struct HttpSinkDoc {
     pub(crate) url: String,
     /// Headers of each request.
     pub(crate) headers: BTreeMap<String, TextDoc>,
+    /// How requests are authenticated, as a function's calls are.
+    pub(crate) auth: AuthDoc,
     /// For a whole request, from the first byte to the last.
     #[schemars(extend("x-fnbridge-at-least" = "1ms", "x-fnbridge-at-most" = "15m"))]
     pub(crate) timeout: Span,
@@ -512,6 +514,7 @@ impl Default for HttpSinkDoc {
         HttpSinkDoc {
             url: String::new(),
             headers: BTreeMap::new(),
+            auth: AuthDoc::default(),
             timeout: Span::secs(30),
         }
     }

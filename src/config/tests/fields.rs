@@ -8,6 +8,7 @@ use crate::config::document::{PipelineDoc, WorkerDoc};
 use crate::config::load::read;
 use crate::config::problem::{Code, Problem, Report};
 use crate::config::{build, pipeline_schema, worker_schema, yaml};
+use crate::sink::SinkSettings;
 
 /// All fields of both documents, such as `sinks[].kafka.topic`.
 pub(super) fn all_fields() -> Vec<String> {
@@ -31,11 +32,13 @@ fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
         "source.topics" => Some(json!(["other"])),
         "source.topic_pattern" => Some(json!("o.*")),
         "filter" => Some(json!("value.amount > 0")),
-        "function.auth.type" => Some(json!("aliyun_acs3")),
-        "function.auth.keys[]" => Some(json!("whsec_AgICAgICAgICAgICAgICAgICAgICAgIC")),
-        "function.auth.token_file" => Some(json!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"))),
-        "function.auth.token_url" => Some(json!("http://127.0.0.1:2/")),
-        path if path.starts_with("function.auth.") => Some(json!("other")),
+        path if path.contains(".auth.") => Some(match path.rsplit('.').next().unwrap() {
+            "type" => json!("aliyun_acs3"),
+            "keys[]" => json!("whsec_AgICAgICAgICAgICAgICAgICAgICAgIC"),
+            "token_file" => json!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")),
+            "token_url" => json!("http://127.0.0.1:3/"),
+            _ => json!("other"),
+        }),
         "source.start" => Some(json!("latest")),
         "function.url" | "sinks[].http.url" => Some(json!("http://127.0.0.1:9/")),
         "sinks[].stdout" => Some(json!({})),
@@ -50,7 +53,8 @@ fn each_field_of_a_pipeline_changes_what_is_built_or_is_refused() {
         "function.event_type" | "function.event_source" => {
             document["function"]["contract"] = json!("cloudevents_binary")
         }
-        "function.auth.type" => {}
+        "function.auth.type" | "sinks[].http.auth.type" => {}
+        auth if auth.starts_with("sinks[].http.auth.") => document["sinks"][1]["http"]["auth"] = auth_with(auth),
         auth if auth.starts_with("function.auth.") => document["function"]["auth"] = auth_with(auth),
         _ => {}
     };
@@ -148,7 +152,7 @@ fn walk(
         for value in values {
             let mut document = base.clone();
             prepare(&path, &mut document);
-            let before = match path.starts_with("function.") || path == "delivery" {
+            let before = match path.starts_with("function.") || path.contains(".auth.") || path == "delivery" {
                 true => build(&document).unwrap(),
                 false => build(base).unwrap(),
             };
@@ -215,7 +219,13 @@ fn built_pipeline(document: &Value) -> Built {
         function.auth.hash(&mut auth);
         format!("{request:?} {meaning:?} {}", auth.finish())
     });
-    Ok(format!("{settings:?} {function:?}"))
+    let mut auths = std::hash::DefaultHasher::new();
+    for (_, sink) in &settings.sinks {
+        if let SinkSettings::Http(http) = sink {
+            http.auth.hash(&mut auths);
+        }
+    }
+    Ok(format!("{settings:?} {function:?} {}", auths.finish()))
 }
 
 fn built_worker(document: &Value) -> Built {
@@ -344,7 +354,7 @@ fn put(document: &mut Value, path: &str, value: Value) {
         let (key, is_list) = key.strip_suffix("[]").map_or((key, false), |key| (key, true));
         at = &mut at[key];
         if is_list {
-            at = &mut at[usize::from(path.contains(".http"))];
+            at = &mut at[usize::from(key == "sinks" && path.contains(".http"))];
         }
     }
     *at = value;

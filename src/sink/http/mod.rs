@@ -16,6 +16,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT
 use self::receipt::Meaning;
 use self::request::Element;
 use super::Sink;
+use crate::auth::{self, Auth, AuthSettings, NotAnswered};
 use crate::delivery::answer::{Failure, Receipt};
 use crate::delivery::event::Store;
 use crate::http::{AddressPolicy, AnswerPool, HttpClient, HttpSettings};
@@ -38,6 +39,8 @@ pub struct HttpSinkSettings {
     pub url: Uri,
     /// Headers of each request.
     pub headers: Vec<(String, String)>,
+    /// How requests are authenticated.
+    pub auth: AuthSettings,
     /// For a whole request, from the first byte to the last.
     pub timeout: Duration,
     /// Where the sink may be.
@@ -50,6 +53,7 @@ pub(super) struct HttpSink(Arc<Inner>);
 struct Inner {
     settings: HttpSinkSettings,
     headers: HeaderMap,
+    auth: Option<Box<dyn Auth>>,
     http: HttpClient,
     pool: Arc<AnswerPool>,
 }
@@ -73,6 +77,7 @@ impl HttpSink {
             ..HttpSettings::default()
         });
         Ok(HttpSink(Arc::new(Inner {
+            auth: auth::of(&settings.auth, &settings.policy)?,
             settings,
             headers,
             http,
@@ -131,8 +136,12 @@ impl Inner {
             Ok(key) => sent.headers_mut().insert(IDEMPOTENCY_KEY, key),
             Err(error) => return receipt::not_sendable(&error.to_string()),
         };
-        let answer = (self.http).send(sent, self.settings.timeout, MAX_RESPONSE_BYTES, &self.pool);
-        receipt::meaning(answer.await)
+        let send = |sent| (self.http).send(sent, self.settings.timeout, MAX_RESPONSE_BYTES, &self.pool);
+        match auth::send(self.auth.as_deref(), sent, send).await {
+            Ok(answer) => receipt::meaning(Ok(answer)),
+            Err(NotAnswered::Http(error)) => receipt::meaning(Err(error)),
+            Err(NotAnswered::Unproven(why)) => receipt::not_signed(why),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use hyper::StatusCode;
 
+use crate::auth::Unproven;
 use crate::delivery::answer::{Failure, Receipt};
 use crate::delivery::time::Millis;
 use crate::http::{HttpAnswer, HttpError, retry_after};
@@ -76,6 +77,14 @@ pub(super) fn not_sendable(reason: &str) -> Meaning {
     Meaning::Elsewise(Receipt::Blocked(Failure::of(format!(
         "the request's idempotency key can't be sent: {reason}"
     ))))
+}
+
+/// What can't be signed is not sent: whoever gives proof out is waited for, or blocks and is said.
+pub(super) fn not_signed(why: Unproven) -> Meaning {
+    Meaning::Elsewise(match why {
+        Unproven::Away(reason) => Receipt::Away(Failure::of(reason)),
+        Unproven::Wrong(reason) => Receipt::Blocked(Failure::of(reason)),
+    })
 }
 
 #[cfg(test)]

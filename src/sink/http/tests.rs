@@ -3,7 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Uri;
+
 use super::{HttpSink, HttpSinkSettings};
+use crate::auth::{AuthSettings, OidcSettings, Secret, TokenRequest};
 use crate::delivery::answer::Receipt;
 use crate::delivery::event::Store;
 use crate::http::testing::{Received, Server, Then, answer};
@@ -43,6 +49,7 @@ fn settings(server: &Server) -> HttpSinkSettings {
         sink: "ledger".into(),
         url: server.url("/in"),
         headers: vec![("x-team".into(), "payments".into())],
+        auth: AuthSettings::None,
         timeout: Duration::from_secs(20),
         policy: Arc::new(AddressPolicy::default()),
     }
@@ -191,4 +198,70 @@ async fn a_long_answer_at_2xx_is_stored_all_the_same() {
     let long = "x".repeat(1 << 20);
     let server = Server::answering(answer(200, "", &long)).await;
     assert_eq!(words(&stored(&server, results(&[1])).await), ["stored"]);
+}
+
+async fn stored_with(server: &Server, auth: AuthSettings) -> Vec<String> {
+    let settings = HttpSinkSettings {
+        auth,
+        ..settings(server)
+    };
+    let sink = HttpSink::open(settings, AnswerPool::new(1 << 20)).unwrap();
+    words(&sink.store(results(&[1])).await)
+}
+
+fn tokens_of(url: Uri) -> AuthSettings {
+    AuthSettings::Oidc(OidcSettings::Endpoint(TokenRequest {
+        url,
+        client_id: "c".into(),
+        client_secret: Some(Secret("s".into())),
+        token_file: None,
+        scope: None,
+        audience: None,
+    }))
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_under_the_results_key() {
+    let mut server = server(&[204]).await;
+    let key = Secret("whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB".into());
+    assert_eq!(stored_with(&server, AuthSettings::Hmac(vec![key])).await, ["stored"]);
+    let request = server.requests.recv().await.unwrap();
+    assert_eq!(request.header("webhook-id"), Some("p/ledger/orders/3/42#0"));
+    let timestamp = request.header("webhook-timestamp").unwrap();
+    let mut signed = format!("p/ledger/orders/3/42#0.{timestamp}.").into_bytes();
+    signed.extend(&request.body);
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[1; 24]), &signed);
+    let expected = format!("v1,{}", STANDARD.encode(signature));
+    assert_eq!(request.header("webhook-signature"), Some(&*expected));
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_renewed_once_before_it_blocks() {
+    let endpoint = Server::start(|nth| {
+        let token = format!(r#"{{"access_token":"t-{}"}}"#, nth + 1);
+        (answer(200, "", &token), Then::Keep)
+    })
+    .await;
+    let mut once = server(&[401, 204]).await;
+    assert_eq!(stored_with(&once, tokens_of(endpoint.url("/token"))).await, ["stored"]);
+    let mut sent = Vec::new();
+    while let Ok(request) = once.requests.try_recv() {
+        sent.push(request.header("authorization").unwrap().to_owned());
+    }
+    assert_eq!(sent, ["Bearer t-1", "Bearer t-2"]);
+    let always = server(&[401]).await;
+    assert_eq!(
+        stored_with(&always, tokens_of(endpoint.url("/token"))).await,
+        ["blocked 401"]
+    );
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_sent_to_the_sink() {
+    let mut sink = server(&[204]).await;
+    for (status, expected) in [(503, "away 0"), (401, "blocked 0")] {
+        let endpoint = Server::answering(answer(status, "", "")).await;
+        assert_eq!(stored_with(&sink, tokens_of(endpoint.url("/token"))).await, [expected]);
+    }
+    assert!(sink.requests.try_recv().is_err());
 }

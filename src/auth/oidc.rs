@@ -14,8 +14,7 @@ use serde::Deserialize;
 
 use super::cached::{Cached, Fetched};
 use super::{Auth, OidcSettings, Proof, TokenRequest, Unproven, hidden};
-use crate::function::settings::FunctionSettings;
-use crate::http::{AnswerPool, HttpAnswer, HttpClient, HttpError, HttpSettings};
+use crate::http::{AddressPolicy, AnswerPool, HttpAnswer, HttpClient, HttpError, HttpSettings};
 
 /// A token endpoint that does not say how long its tokens are good for.
 const UNSTATED: Duration = Duration::from_secs(300);
@@ -47,9 +46,9 @@ struct Refusal {
 }
 
 impl Oidc {
-    pub(super) fn new(settings: OidcSettings, function: &FunctionSettings) -> Oidc {
+    pub(super) fn new(settings: OidcSettings, policy: &Arc<AddressPolicy>) -> Oidc {
         let http = HttpSettings {
-            policy: Arc::clone(&function.policy),
+            policy: Arc::clone(policy),
             max_in_flight: 1,
             ..HttpSettings::default()
         };

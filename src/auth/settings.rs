@@ -15,7 +15,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How a function's calls are authenticated.
+/// How requests to functions and sinks are authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AuthSettings {
     /// They are not.
