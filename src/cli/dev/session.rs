@@ -117,11 +117,16 @@ impl Session {
         let Some(local) = self.function.local() else {
             return Ok(());
         };
-        let (said, lost) = local.output().since(seconds.heard);
+        let (mut said, lost) = local.output().since(seconds.heard);
         self.model.function = local.standing();
-        seconds.heard += lost + said.len() as u64;
-        seconds.unsaid += lost;
         let beside_records = shown_beside_records(&said);
+        // What is newer than a frame waits for the next: the call that it belongs to may just fail.
+        let start = seconds.heard + lost;
+        let is_old = usize::try_from(seconds.said.saturating_sub(start)).unwrap_or(usize::MAX);
+        seconds.said = start + said.len() as u64;
+        said.truncate(is_old);
+        seconds.heard = start + said.len() as u64;
+        seconds.unsaid += lost;
         for said in said {
             let is_output = matches!(said, Said::Out(_) | Said::Err(_));
             if matches!(&said, Said::Err(line) if beside_records.contains(line)) {
@@ -224,6 +229,8 @@ struct Seconds {
     unsaid: u64,
     /// How much of what the function says was taken in: of the whole session.
     heard: u64,
+    /// How much it had said at the last frame.
+    said: u64,
 }
 
 /// Lines of stderr that a failed call shows with its records.
