@@ -15,6 +15,9 @@ const LAST_CALLS: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// One that ended while it served is waited for as after so many ends: which record ends it has to be found out.
+const SERVED_FAILURES: u32 = 3;
+
 /// Whoever served for so long has not failed at the start.
 const STABLE: Duration = Duration::from_secs(10);
 
@@ -102,8 +105,12 @@ impl Supervisor {
             (Event::Idle, State::Closing { .. }) => self.state = State::Closing { until: now },
             (Event::Ended, State::Stopping | State::Closing { .. }) => self.state = State::Due,
             (Event::Ended, state) => {
-                let was_stable = matches!(state, State::Serving { since } if now >= since + STABLE);
-                self.failures = if was_stable { 1 } else { self.failures + 1 };
+                let failures = self.failures + 1;
+                self.failures = match state {
+                    State::Serving { since } if now >= since + STABLE => 1,
+                    State::Serving { .. } => failures.min(SERVED_FAILURES),
+                    _ => failures,
+                };
                 self.state = State::Waiting {
                     until: now + self.wait(),
                 };
@@ -277,6 +284,18 @@ mod tests {
         supervisor.failures = 6;
         supervisor.handle(Event::Ended, STABLE);
         assert_eq!(supervisor.wait(), FIRST_WAIT);
+    }
+
+    #[test]
+    fn one_that_ends_while_it_serves_is_not_waited_for_long() {
+        let mut supervisor = serving(ms(0));
+        for expected in [250, 500, 1000, 1000, 1000] {
+            supervisor.handle(Event::Ended, ms(0));
+            assert_eq!(supervisor.wait(), ms(expected));
+            assert_eq!(supervisor.poll(ms(expected)), Some(Effect::Start));
+            supervisor.handle(Event::Started, ms(0));
+            supervisor.handle(Event::Listens, ms(0));
+        }
     }
 
     #[test]
