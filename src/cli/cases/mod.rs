@@ -62,7 +62,7 @@ pub struct TestArgs {
     pub function: Option<String>,
 
     /// What it speaks [default: what the pipeline.yaml beside it says, else json]
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "CONTRACT")]
+    #[arg(long, value_enum, value_name = "CONTRACT")]
     pub contract: Option<Contract>,
 
     /// How it is printed
