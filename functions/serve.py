@@ -1,6 +1,7 @@
-"""Serves the `verdict(record)` of a Python file under the contract `json`: one POST is one batch, one verdict a record goes back.
+"""Serves the function of a Python file, with nothing but Python: `verdict(record)` under the contract `json`, where one POST is one batch
+and one verdict a record goes back; `handler(event, context)` as Lambda and Function Compute call it.
 
-    python3 functions/serve.py functions/orders/python/orders.py
+    python3 functions/serve.py functions/orders/python/orders.py [json | aws_lambda | aliyun_fc]
 """
 
 import importlib.util
@@ -23,6 +24,29 @@ def answer(verdict, body):
     except Exception as error:  # A bug in the rules: fnbridge retries, then finds the record that causes it.
         traceback.print_exc()
         return 500, as_json({"error": repr(error)})
+
+
+def answer_as_lambda(handler, body):
+    """The same of Lambda's Invoke API: a handler that fails is a 200 whose header says so."""
+    try:
+        return 200, as_json(handler(json.loads(body), None)), {}
+    except Exception as error:
+        return 200, failure(error), {"x-amz-function-error": "Unhandled"}
+
+
+def answer_as_function_compute(handler, body):
+    """The same of Function Compute: the event comes as bytes, and text goes back as it is."""
+    try:
+        answered = handler(body, None)
+        text = answered.encode() if isinstance(answered, str) else answered
+        return 200, text if isinstance(text, bytes) else as_json(text), {}
+    except Exception as error:
+        return 200, failure(error), {"x-fc-error-type": "UnhandledInvocationError"}
+
+
+def failure(error):
+    traceback.print_exc()
+    return as_json({"errorMessage": str(error), "errorType": type(error).__name__})
 
 
 def batch(body):
@@ -59,14 +83,21 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def batches(verdict):
-    """A handler that answers batches with these verdicts."""
+def batches(function, answer=answer):
+    """A handler that answers batches with what this function makes of them."""
 
     class Batches(Handler):
         def do_POST(self):
-            self.answer(*answer(verdict, self.body()))
+            self.answer(*answer(function, self.body()))
 
     return Batches
+
+
+CONTRACTS = {
+    "json": ("verdict", answer),
+    "aws_lambda": ("handler", answer_as_lambda),
+    "aliyun_fc": ("handler", answer_as_function_compute),
+}
 
 
 class Server(ThreadingHTTPServer):
@@ -74,22 +105,24 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
-def load(path):
-    """The `verdict` of a Python file, which may import what lies beside it."""
+def load(path, name="verdict"):
+    """A function of a Python file, which may import what lies beside it."""
     path = pathlib.Path(path).resolve()
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.verdict
+    return getattr(module, name)
 
 
 def main():
-    if len(sys.argv) != 2:
+    path, contract = (sys.argv[1:] + ["json"])[:2] if len(sys.argv) in (2, 3) else (None, None)
+    if contract not in CONTRACTS:
         sys.exit(__doc__)
+    name, answer = CONTRACTS[contract]
     address = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "3000"))
-    server = Server(address, batches(load(sys.argv[1])))
-    print(f"{sys.argv[1]} listens on http://{server.server_address[0]}:{server.server_address[1]}/", flush=True)
+    server = Server(address, batches(load(path, name), answer))
+    print(f"{pathlib.Path(path).name} listens on http://{server.server_address[0]}:{server.server_address[1]}/", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

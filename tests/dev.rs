@@ -1,7 +1,9 @@
 //! `fnbridge dev` as a newcomer runs it: the built binary, its lines, a Kafka client beside it, and Ctrl-C.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -144,11 +146,128 @@ fn a_function_that_is_away_is_named_and_nothing_is_given_up() {
     assert!(!lines.contains("delivered") && !lines.contains("function,"), "{lines}");
 }
 
+const CRASHES: &str = r#"
+import os
+import subprocess
+import sys
+
+if os.environ.get("HELPER_PID"):
+    helper = subprocess.Popen(["sleep", "600"])
+    with open(os.environ["HELPER_PID"], "w") as file:
+        print(helper.pid, file=file)
+
+
+def verdict(record):
+    value = record["value"]
+    if value == {"n": "raises"}:
+        raise LookupError("nobody knows this one")
+    if value == {"n": "dies"}:
+        print("last words", file=sys.stderr)
+        os._exit(3)
+    return {"action": "deliver", "records": [{"value": {**value, "version": 1}}]}
+"#;
+
+#[test]
+fn a_local_function_is_restarted_when_its_file_changes_and_nothing_is_given_up() {
+    let folder = Folder::new("restarts");
+    let file = folder.0.join("main.py");
+    fs::write(&file, CRASHES).unwrap();
+    let mut dev = Dev::start(&[
+        "--port",
+        "0",
+        "--topic",
+        "orders",
+        "--input",
+        "-",
+        "--function",
+        folder.path(),
+    ]);
+    let mut stdin = dev.child.stdin.take().unwrap();
+    writeln!(stdin, r#"{{"n":1}}"#).unwrap();
+    dev.wait_for("function serves on port");
+    dev.wait_for(r#"{"n":1,"version":1}"#);
+    fs::write(&file, "def verdict(record) oops").unwrap();
+    dev.wait_for("function main.py has changed");
+    dev.wait_for("  | SyntaxError");
+    dev.wait_for("ended before it served");
+    writeln!(stdin, r#"{{"n":2}}"#).unwrap();
+    fs::write(&file, CRASHES.replace("\"version\": 1", "\"version\": 2")).unwrap();
+    dev.wait_for(r#"{"n":2,"version":2}"#);
+    let (status, lines) = dev.stop();
+    assert!(status.success(), "{status}\n{lines}");
+    assert!(
+        lines.contains("2 delivered") && !lines.contains("dead-lettered"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_crash_shows_its_last_words_beside_the_record_that_caused_it() {
+    let folder = Folder::new("crashes");
+    fs::write(folder.0.join("main.py"), CRASHES).unwrap();
+    let options = [
+        "--port",
+        "0",
+        "--topic",
+        "orders",
+        "--partitions",
+        "1",
+        "--input",
+        "-",
+        "--function",
+    ];
+    let mut dev = Dev::start(&[&options[..], &[folder.path()]].concat());
+    let mut stdin = dev.child.stdin.take().unwrap();
+    let mut feed = |value: &str| writeln!(stdin, r#"{{"n":"{value}"}}"#).unwrap();
+    feed("good");
+    dev.wait_for(r#"{"n":"good","version":1}"#);
+    feed("raises");
+    dev.wait_for("failed orders/0/1: the function answered 500 Internal Server Error");
+    dev.wait_for("  | Traceback (most recent call last):");
+    dev.wait_for("  | LookupError: nobody knows this one");
+    dev.wait_for("dead letter  orders/0/1");
+    feed("dies");
+    dev.wait_for("failed orders/0/2: the function's process ended in this call (exit status: 3)");
+    dev.wait_for("  | last words");
+    let letter = dev.wait_for("dead letter  orders/0/2");
+    assert!(
+        letter.contains("last words"),
+        "the letter has the function's last words: {letter}"
+    );
+    feed("after");
+    dev.wait_for(r#"{"n":"after","version":1}"#);
+    let (status, lines) = dev.stop();
+    assert!(status.success(), "{status}\n{lines}");
+    assert!(lines.contains("2 delivered, 2 dead-lettered"), "{lines}");
+}
+
+#[test]
+fn whatever_a_local_function_started_ends_with_dev() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = Folder::new(signal);
+        let pid_file = folder.0.join("helper.pid");
+        fs::write(folder.0.join("main.py"), CRASHES).unwrap();
+        let options = ["--port", "0", "--topic", "orders", "--function", folder.path()];
+        let mut dev = Dev::start_with(fnbridge(&options).env("HELPER_PID", &pid_file));
+        dev.wait_for("function serves on port");
+        let helper = fs::read_to_string(&pid_file).unwrap();
+        let helper = PathBuf::from(format!("/proc/{}", helper.trim()));
+        let runs = || fs::read_to_string(helper.join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        assert!(runs(), "it has not started");
+        assert!(dev.stop_by(signal).0.success());
+        let deadline = Instant::now() + PATIENCE;
+        while runs() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!runs(), "it runs on after {signal}");
+    }
+}
+
 #[test]
 fn what_can_not_start_is_said_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let table: [(&[&str], i32, &str); 4] = [
+    let table: [(&[&str], i32, &str); 7] = [
         (&["--port", &port], 1, "cannot listen on 127.0.0.1"),
         (
             &["--port", "0", "--input", "no-such-file.ndjson"],
@@ -157,6 +276,13 @@ fn what_can_not_start_is_said_in_one_line() {
         ),
         (&["--port", "0", "--url", "localhost"], 1, "expected http"),
         (&["--partitions", "0"], 2, "--partitions"),
+        (&["--port", "0", "--function", "no-such.py"], 1, "expected a .py"),
+        (
+            &["--port", "0", "--function", "Cargo.toml"],
+            1,
+            "found Cargo.toml, expected a .py",
+        ),
+        (&["--contract", "raw"], 2, "--url <URL>|--function"),
     ];
     for (options, code, said) in table {
         let output = fnbridge(options).stdin(Stdio::null()).output().unwrap();
@@ -175,7 +301,11 @@ struct Dev {
 
 impl Dev {
     fn start(options: &[&str]) -> Dev {
-        let mut child = fnbridge(options).spawn().unwrap();
+        Dev::start_with(&mut fnbridge(options))
+    }
+
+    fn start_with(command: &mut Command) -> Dev {
+        let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -209,9 +339,13 @@ impl Dev {
     }
 
     /// Ctrl-C; how it ended, and everything it printed.
-    fn stop(mut self) -> (ExitStatus, String) {
+    fn stop(self) -> (ExitStatus, String) {
+        self.stop_by("-INT")
+    }
+
+    fn stop_by(mut self, signal: &str) -> (ExitStatus, String) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = self
             .lines
@@ -238,6 +372,28 @@ impl Drop for Dev {
         // Mostly, it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A folder of a test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("fnbridge-dev-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left in a temporary folder hurts nobody.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -3,11 +3,15 @@
 mod access;
 mod apply;
 mod audit;
+mod cases;
 mod check;
 mod context;
+mod contract;
 pub mod dev;
 mod dlq;
 mod fleet;
+mod local;
+mod new;
 mod output;
 mod pipelines;
 mod register;
@@ -41,6 +45,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::DevArgs),
+    New(new::NewArgs),
+    Test(cases::TestArgs),
     Serve(serve::ServeArgs),
     Register(register::RegisterArgs),
     Apply(apply::ApplyArgs),
@@ -71,6 +77,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Dev(args) => finish(on_runtime(dev::run(args))),
+        Command::New(args) => args.run(),
+        Command::Test(args) => args.run(),
         Command::Serve(args) => served(until_drained(serve::run(args))),
         Command::Register(args) => done(on_runtime(args.run())),
         Command::Apply(args) => done(on_runtime(args.run())),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::contract::Contract;
+use crate::cli::local::Way;
 use crate::cli::pipeline_name;
 use crate::kafka::embedded::Port;
 
@@ -14,15 +16,35 @@ const SAMPLE_RATE: u32 = 100;
 ///
 /// Without options: an embedded Kafka, a sample function and sample records of a public data set. Each of the three can be replaced by
 /// your own.
+///
+/// --function takes a file, a folder, or else a command. It is started with a free port in the environment variable PORT, where it has to
+/// serve HTTP, and restarted when one of its files changes; what it writes is shown beside the records. A .py, .js or .mjs file that does
+/// not ask for PORT is served for you: its `verdict(record)`, or its `handler(event, context)` under aws_lambda and aliyun_fc. A folder has a
+/// go.mod, a pom.xml, a package.json with a start script, or a file named main, function, app, index or handler. What is no path is a
+/// command, run by `sh` in the current folder.
 #[derive(Args, Clone, Debug)]
 pub struct DevArgs {
     /// The topic to read; you feed it, unless --input does [default: flights, fed with sample records]
     #[arg(long, value_parser = topic)]
     pub topic: Option<String>,
 
-    /// Your function instead of the sample one
-    #[arg(long, value_name = "URL")]
+    /// Your function instead of the sample one, where it runs already
+    #[arg(long, value_name = "URL", group = "own")]
     pub url: Option<String>,
+
+    /// Your function, started here and restarted when its files change: a file, a folder, or a command
+    #[arg(long, value_name = "PATH|COMMAND", group = "own")]
+    pub function: Option<String>,
+
+    /// What your function speaks [default: what the pipeline.yaml beside it says, else json]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "CONTRACT",
+        requires = "own"
+    )]
+    pub contract: Option<Contract>,
 
     /// Feed the topic from a file, a record a line; - is stdin
     #[arg(long, value_name = "FILE")]
@@ -54,7 +76,21 @@ pub(super) struct Plan {
     pub(super) dead_letters: String,
     pub(super) kafka: Kafka,
     pub(super) feed: Source,
+    pub(super) contract: Contract,
+    /// Which function.
+    pub(super) function: Called,
     pub(super) records_per_second: Option<u32>,
+}
+
+/// Which function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Called {
+    /// The sample.
+    Sample,
+    /// One that runs already.
+    There(String),
+    /// One that runs here.
+    Here(Way),
 }
 
 /// Which Kafka.
@@ -79,7 +115,21 @@ pub(super) enum Source {
 
 impl DevArgs {
     /// What the options come to.
-    pub(super) fn plan(&self) -> Plan {
+    ///
+    /// # Errors
+    /// A function that can't be run, with what was expected.
+    pub(super) fn plan(&self) -> Result<Plan, String> {
+        let function = match (&self.function, &self.url) {
+            (Some(function), _) => {
+                Called::Here(Way::of(function, self.contract).map_err(|why| format!("--function: {why}"))?)
+            }
+            (None, Some(url)) => Called::There(url.clone()),
+            (None, None) => Called::Sample,
+        };
+        let contract = match &function {
+            Called::Here(way) => way.contract,
+            Called::There(_) | Called::Sample => self.contract.unwrap_or_default(),
+        };
         let topic = self.topic.clone().unwrap_or_else(|| SAMPLE_TOPIC.to_owned());
         let pipeline = pipeline_name(&topic);
         let feed = match (&self.input, &self.topic) {
@@ -87,7 +137,9 @@ impl DevArgs {
             (None, None) => Source::Sample,
             (None, Some(_)) => Source::Elsewhere,
         };
-        Plan {
+        Ok(Plan {
+            contract,
+            function,
             results: format!("{topic}-results"),
             dead_letters: format!("{pipeline}.dead-letter"),
             kafka: match &self.broker {
@@ -103,7 +155,7 @@ impl DevArgs {
             feed,
             pipeline,
             topic,
-        }
+        })
     }
 }
 
@@ -131,7 +183,7 @@ mod tests {
 
     fn plan(line: &str) -> Plan {
         let words = std::iter::once("dev").chain(line.split_whitespace());
-        Cli::try_parse_from(words).unwrap().dev.plan()
+        Cli::try_parse_from(words).unwrap().dev.plan().unwrap()
     }
 
     #[test]
@@ -153,6 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn a_function_says_its_contract_unless_it_was_said() {
+        let contract = |line: &str| plan(line).contract;
+        assert_eq!(contract(""), Contract::Json);
+        assert_eq!(
+            contract("--url http://h/ --contract cloudevents_binary"),
+            Contract::CloudeventsBinary
+        );
+        assert_eq!(contract("--function true --contract raw"), Contract::Raw);
+        let lambda = concat!(env!("CARGO_MANIFEST_DIR"), "/functions/orders/aws_lambda/handler.py");
+        let found = contract(&format!("--function {lambda} --contract aws_lambda"));
+        assert_eq!(found, Contract::AwsLambda);
+    }
+
+    #[test]
     fn a_pipelines_name_is_made_of_any_topics() {
         for (topic, name) in [
             ("orders", "orders"),
@@ -167,7 +233,14 @@ mod tests {
 
     #[test]
     fn what_kafka_would_refuse_is_refused_at_once() {
-        for line in ["--topic a/b", "--partitions 0", "--rate 0", "--broker h:1 --port 2"] {
+        for line in [
+            "--topic a/b",
+            "--partitions 0",
+            "--rate 0",
+            "--broker h:1 --port 2",
+            "--contract raw",
+            "--url http://h/ --function f.py",
+        ] {
             let words = std::iter::once("dev").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

@@ -3,6 +3,7 @@
 mod args;
 mod counts;
 mod feeder;
+mod function;
 mod line;
 mod model;
 mod pipeline;
@@ -26,9 +27,10 @@ use crate::kafka::embedded::EmbeddedBroker;
 use crate::kafka::{Admin, ClusterSettings};
 use crate::telemetry::{self, LogLevel, LogSettings};
 
-use self::args::{Kafka, Plan, Source};
+use self::args::{Called, Kafka, Plan, Source};
 use self::feeder::Feeder;
-use self::model::{Feeding, Model, Setup};
+use self::function::LocalFunction;
+use self::model::{Feeding, Model, Setup, Which};
 use self::pipeline::Running;
 use self::sample::SampleFunction;
 use self::screen::Screen;
@@ -51,24 +53,13 @@ const NEW_TOPIC_PARTITIONS: i32 = 4;
 /// Whatever keeps a piece from starting, as a sentence.
 pub async fn run(args: DevArgs) -> Result<(), String> {
     let started = Instant::now();
-    let plan = args.plan();
+    let plan = args.plan()?;
     let mut stop = Stop::listen().map_err(|error| format!("Ctrl-C can't be listened for: {error}"))?;
 
     let traffic = open_traffic(&plan.feed).await?;
     let (broker, cluster) = open_kafka(&plan).await?;
-    let sample = match &args.url {
-        Some(_) => None,
-        None => Some(
-            SampleFunction::start()
-                .await
-                .map_err(|error| format!("the sample function did not start: {error}"))?,
-        ),
-    };
-    let url = sample
-        .as_ref()
-        .map(SampleFunction::url)
-        .or(args.url)
-        .unwrap_or_default();
+    let function = Function::start(&plan.function).await?;
+    let url = function.url();
 
     let server = bind().await;
     let address = server.as_ref().and_then(|server| server.address().ok());
@@ -84,7 +75,7 @@ pub async fn run(args: DevArgs) -> Result<(), String> {
     let setup = Setup {
         broker: cluster.bootstrap_servers.clone(),
         embedded: broker.is_some(),
-        sample_function: sample.is_some(),
+        function: function.which(),
         url,
         topic: plan.topic.clone(),
         results: plan.results.clone(),
@@ -110,6 +101,7 @@ pub async fn run(args: DevArgs) -> Result<(), String> {
         let _ = screen.print(&line);
     }
     let session = Session {
+        function,
         model,
         screen,
         pipeline,
@@ -123,6 +115,56 @@ pub async fn run(args: DevArgs) -> Result<(), String> {
         .run(&mut stop)
         .await
         .map_err(|error| format!("the view can't be shown: {error}"))
+}
+
+/// What is called, and what has to run for that.
+enum Function {
+    Sample(SampleFunction),
+    There(String),
+    Here(Box<LocalFunction>),
+}
+
+impl Function {
+    async fn start(called: &Called) -> Result<Function, String> {
+        Ok(match called {
+            Called::Sample => Function::Sample(
+                SampleFunction::start()
+                    .await
+                    .map_err(|error| format!("the sample function did not start: {error}"))?,
+            ),
+            Called::There(url) => Function::There(url.clone()),
+            Called::Here(way) => Function::Here(Box::new(LocalFunction::start(way.clone()).await?)),
+        })
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Function::Sample(sample) => sample.url(),
+            Function::There(url) => url.clone(),
+            Function::Here(local) => local.url(),
+        }
+    }
+
+    fn which(&self) -> Which {
+        match self {
+            Function::Sample(_) => Which::Sample,
+            Function::There(_) => Which::There,
+            Function::Here(local) => Which::Here(local.shown().to_owned()),
+        }
+    }
+
+    fn local(&self) -> Option<&LocalFunction> {
+        match self {
+            Function::Here(local) => Some(local),
+            Function::Sample(_) | Function::There(_) => None,
+        }
+    }
+
+    async fn stop(self) {
+        if let Function::Here(local) = self {
+            local.stop().await;
+        }
+    }
 }
 
 async fn open_traffic(feed: &Source) -> Result<Option<Traffic>, String> {

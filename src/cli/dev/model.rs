@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::cli::local::Said;
 use crate::delivery::answer::Disposition;
 use crate::delivery::event::View;
 
@@ -40,6 +41,12 @@ pub(super) struct Model {
     pub(super) poison: Option<SeenLetter>,
     /// What the pipeline waits for.
     pub(super) trouble: Option<String>,
+    /// How the function that was started here stands.
+    pub(super) function: String,
+    /// What it wrote and what happened to it, the newest last.
+    pub(super) said: VecDeque<Said>,
+    /// The last call that it failed, and when.
+    pub(super) failed: Option<(Duration, Said)>,
     /// The newest warnings of the log, and when they came.
     pub(super) warnings: VecDeque<(Duration, String)>,
 }
@@ -55,14 +62,25 @@ pub(super) struct Setup {
     pub(super) topic: String,
     /// The function.
     pub(super) url: String,
-    /// The function is the sample one.
-    pub(super) sample_function: bool,
+    /// Which function it is.
+    pub(super) function: Which,
     /// The topic that results go to.
     pub(super) results: String,
     /// The topic that dead letters go to.
     pub(super) dead_letters: String,
     /// Where API and metrics are.
     pub(super) api: Option<String>,
+}
+
+/// Which function is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// The sample.
+    Sample,
+    /// One that runs already.
+    There,
+    /// One that was started here, by this.
+    Here(String),
 }
 
 /// Whether records are fed.
@@ -128,6 +146,9 @@ impl Model {
             letters: VecDeque::new(),
             poison: None,
             trouble: None,
+            function: String::new(),
+            said: VecDeque::new(),
+            failed: None,
             warnings: VecDeque::new(),
         }
     }
@@ -144,6 +165,24 @@ impl Model {
             self.poison = Some(seen.clone());
         }
         keep(&mut self.letters, seen);
+    }
+
+    /// The function said something, or something is said of it.
+    pub(super) fn says(&mut self, said: Said) {
+        match said {
+            Said::Failed { .. } => self.failed = Some((self.elapsed, said)),
+            Said::Out(_) | Said::Err(_) | Said::Note(_) => keep(&mut self.said, said),
+        }
+    }
+
+    /// Whether a call failed with the same last words as the one before.
+    pub(super) fn is_known(&self, said: &Said) -> bool {
+        let words = |said: &Said| match said {
+            Said::Failed { lines, .. } if !lines.is_empty() => Some(lines.clone()),
+            _ => None,
+        };
+        let before = self.failed.as_ref().and_then(|(_, failed)| words(failed));
+        before.is_some() && before == words(said)
     }
 
     /// The log said something. Records that were given up are shown as the dead letters that they are.

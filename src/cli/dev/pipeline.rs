@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::args::Plan;
+use super::args::{Called, Plan};
 use crate::api;
 use crate::config::{Foundation, WorkerSettings};
 use crate::control::Supervisor;
@@ -145,13 +145,21 @@ impl Running {
 }
 
 fn document(plan: &Plan, url: &str) -> Value {
-    json!({
+    let mut document = json!({
         "name": plan.pipeline,
         "source": {"topics": [plan.topic]},
-        "function": {"url": url},
+        "function": {"url": url, "contract": plan.contract.name()},
         "dead_letter": {"topic": plan.dead_letters},
         "sinks": [{"name": "results", "kafka": {"topic": plan.results}}],
-    })
+    });
+    if plan.contract.takes_one_record() {
+        document["batch"] = json!({"max_records": 1});
+    }
+    if matches!(plan.function, Called::Here(_)) {
+        // Whoever edits a function waits for it.
+        document["retry"] = json!({"max_backoff": "1s"});
+    }
+    document
 }
 
 /// A document that is ours has one thing that may be wrong with it.

@@ -1,5 +1,6 @@
 //! The running pieces of `fnbridge dev`, joined: what is seen goes into the model, the model onto the screen.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Function;
 use super::counts;
 use super::feeder::{Fed, Feeder};
 use super::model::{Feeding, Model};
@@ -15,6 +17,7 @@ use super::screen::Screen;
 use super::stop::Stop;
 use super::tail::Sighting;
 use super::view;
+use crate::cli::local::Said;
 use crate::pipeline::PipelineState;
 use crate::telemetry::render_metrics;
 
@@ -27,10 +30,14 @@ const SAME_WISH: Duration = Duration::from_secs(1);
 /// Where stdout is no terminal, so many results are shown a second, at most.
 const RESULTS_A_SECOND: usize = 2;
 
+/// And so many lines of what a function writes.
+const OUTPUT_A_SECOND: usize = 50;
+
 /// The running pieces.
 pub(super) struct Session {
     pub(super) model: Model,
     pub(super) screen: Screen,
+    pub(super) function: Function,
     pub(super) pipeline: Running,
     pub(super) feeder: Arc<Feeder>,
     pub(super) feeding: Option<JoinHandle<Fed>>,
@@ -61,6 +68,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
+        self.function.stop().await;
         let drained = match end {
             End::Drained => true,
             End::Cut => false,
@@ -104,16 +112,55 @@ impl Session {
         Ok(())
     }
 
+    /// Takes in what the function said since, and prints it where stdout is no terminal.
+    fn listen(&mut self, seconds: &mut Seconds) -> std::io::Result<()> {
+        let Some(local) = self.function.local() else {
+            return Ok(());
+        };
+        let (mut said, lost) = local.output().since(seconds.heard);
+        self.model.function = local.standing();
+        let beside_records = shown_beside_records(&said);
+        // What is newer than a frame waits for the next: the call that it belongs to may just fail.
+        let start = seconds.heard + lost;
+        let is_old = usize::try_from(seconds.said.saturating_sub(start)).unwrap_or(usize::MAX);
+        seconds.said = start + said.len() as u64;
+        said.truncate(is_old);
+        seconds.heard = start + said.len() as u64;
+        seconds.unsaid += lost;
+        for said in said {
+            let is_output = matches!(said, Said::Out(_) | Said::Err(_));
+            if matches!(&said, Said::Err(line) if beside_records.contains(line)) {
+                continue;
+            }
+            if is_output && seconds.output >= OUTPUT_A_SECOND {
+                seconds.unsaid += 1;
+            } else {
+                let as_before = self.model.is_known(&said);
+                for line in view::function_lines(&said, as_before) {
+                    self.screen.print(&line)?;
+                }
+                seconds.output += usize::from(is_output);
+            }
+            self.model.says(said);
+        }
+        Ok(())
+    }
+
     async fn frame(&mut self, seconds: &mut Seconds) -> std::io::Result<()> {
         self.look().await;
+        self.listen(seconds)?;
         if seconds.passed(self.started.elapsed()) {
             let settled = self.model.all_settled();
             self.model.second(settled - seconds.settled);
             if settled != seconds.settled || self.model.elapsed.as_secs().is_multiple_of(10) {
                 self.screen.print(&view::second_line(&self.model))?;
             }
+            if seconds.unsaid > 0 {
+                self.screen.print(&view::unsaid_line(seconds.unsaid))?;
+            }
             seconds.settled = settled;
             seconds.results = 0;
+            (seconds.output, seconds.unsaid) = (0, 0);
         }
         self.screen.paint(&view::screen(&self.model, self.screen.height()))
     }
@@ -178,6 +225,21 @@ struct Seconds {
     last: u64,
     settled: u64,
     results: usize,
+    output: usize,
+    unsaid: u64,
+    /// How much of what the function says was taken in: of the whole session.
+    heard: u64,
+    /// How much it had said at the last frame.
+    said: u64,
+}
+
+/// Lines of stderr that a failed call shows with its records.
+fn shown_beside_records(said: &[Said]) -> HashSet<String> {
+    let failed = said.iter().filter_map(|said| match said {
+        Said::Failed { lines, .. } => Some(lines),
+        Said::Out(_) | Said::Err(_) | Said::Note(_) => None,
+    });
+    failed.flatten().cloned().collect()
 }
 
 impl Seconds {
