@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,12 +19,26 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// What is set aside before the first byte of a body came, whatever its length is said to be.
 const FIRST_ROOM_BYTES: usize = 256 * 1024;
 
-/// What `future` comes to, or nothing once `deadline` has passed.
+/// A deadline that is noticed so late was passed while nothing here ran: the process was stopped, or starved.
+const NOTICED_LATE: Duration = Duration::from_millis(500);
+/// What came meanwhile is read within this.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// What `future` comes to, or nothing once `deadline` has passed. Time in which this process stood still is not the callee's: its
+/// answer may have been waiting to be read.
 pub(super) async fn before<F: Future>(mut deadline: Pin<&mut Sleep>, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
+        Poll::Pending => {
+            ready!(deadline.as_mut().poll(cx));
+            let now = Instant::now();
+            if now.duration_since(deadline.deadline()) < NOTICED_LATE {
+                return Poll::Ready(None);
+            }
+            deadline.as_mut().reset(now + CATCH_UP);
+            deadline.as_mut().poll(cx).map(|()| None)
+        }
     })
     .await
 }

@@ -299,6 +299,35 @@ async fn time_spent_waiting_for_room_is_not_the_functions() {
     assert_eq!(pool.leased(), 0);
 }
 
+/// As by SIGSTOP, or a virtual machine that is paused.
+async fn stand_still(calling: impl Future) {
+    tokio::select! {
+        biased;
+        _ = calling => panic!("it has ended"),
+        () = async { std::thread::sleep(SHORT + Duration::from_millis(700)) } => {}
+    }
+}
+
+#[tokio::test]
+async fn time_in_which_this_process_stood_still_is_not_the_functions() {
+    let server = Server::answering(answer(200, "", "in time")).await;
+    let (client, pool) = (HttpClient::new(&HttpSettings::default()), AnswerPool::new(MIB));
+    let mut calling = std::pin::pin!(client.send(post(server.url("/")), SHORT, MIB, &pool));
+    stand_still(calling.as_mut()).await;
+    let answer = calling.await.unwrap();
+    assert_eq!(&answer.body[..], b"in time");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_timed_out_though_this_process_stood_still() {
+    let server = Server::start(|_| (Vec::new(), Then::Hang)).await;
+    let (client, pool) = (HttpClient::new(&HttpSettings::default()), AnswerPool::new(MIB));
+    let mut calling = std::pin::pin!(client.send(post(server.url("/")), SHORT, MIB, &pool));
+    stand_still(calling.as_mut()).await;
+    let ended = tokio::time::timeout(AMPLE, calling).await.expect("it ends");
+    assert!(matches!(ended, Err(HttpError::TimedOut(_))), "{ended:?}");
+}
+
 #[tokio::test]
 async fn an_abandoned_call_leaves_nothing_behind() {
     let mut server =
