@@ -181,7 +181,7 @@ pub fn check_text(name: &str, text: &str) -> Checked {
 }
 
 /// Whether a document has more of a worker's fields than of a pipeline's.
-fn is_worker(document: &Node) -> bool {
+pub(super) fn is_worker(document: &Node) -> bool {
     let fields = |schema: &Value| -> usize {
         let names = schema["properties"].as_object().into_iter().flatten();
         names.filter(|(name, _)| document.get(name).is_some()).count()

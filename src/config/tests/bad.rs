@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::yaml::{Node, read};
+use super::super::load::is_worker;
+use super::super::yaml::read;
 use super::super::{check_text, pipeline_schema, worker_schema};
 use crate::bad_bytes::{bad_text, corpus};
 
@@ -18,9 +19,13 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         prop_assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{said}");
     }
     if checked.problems.0.is_empty() {
-        for document in read(text).documents.iter().map(Node::to_value) {
-            let is_worker = document.get("clusters").is_some();
-            let schema = if is_worker { worker_schema() } else { pipeline_schema() };
+        for document in &read(text).documents {
+            let schema = if is_worker(document) {
+                worker_schema()
+            } else {
+                pipeline_schema()
+            };
+            let document = document.to_value();
             prop_assert!(jsonschema::is_valid(schema, &document), "{document}");
         }
     }
