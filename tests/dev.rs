@@ -184,7 +184,6 @@ fn a_local_function_is_restarted_when_its_file_changes_and_nothing_is_given_up()
     ]);
     let mut stdin = dev.child.stdin.take().unwrap();
     writeln!(stdin, r#"{{"n":1}}"#).unwrap();
-    dev.wait_for("function serves on port");
     dev.wait_for(r#"{"n":1,"version":1}"#);
     fs::write(&file, "def verdict(record) oops").unwrap();
     dev.wait_for("function main.py has changed");

@@ -76,7 +76,7 @@ struct CompletionArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Dev(args) => finish(on_runtime(dev::run(args))),
+        Command::Dev(args) => finish(until_drained(dev::run(args))),
         Command::New(args) => args.run(),
         Command::Test(args) => args.run(),
         Command::Serve(args) => served(until_drained(serve::run(args))),
@@ -119,7 +119,8 @@ fn on_runtime<T, E: From<String>>(command: impl Future<Output = Result<T, E>>) -
 }
 
 /// The same for a worker, whose process ends as soon as it has drained: what its threads still ask a cluster, which may take
-/// seconds to answer, is nobody's question any more, and whoever starts the worker again waits for its end.
+/// seconds to answer, and what it would read of stdin, is nobody's question any more, and whoever starts the worker again waits for its
+/// end.
 fn until_drained<T, E: From<String>>(command: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(command);

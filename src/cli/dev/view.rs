@@ -315,7 +315,7 @@ pub(super) fn next_steps(model: &Model) -> Vec<Line> {
     if model.setup.function == Which::Sample {
         lines.push(step(
             "attach",
-            "fnbridge dev --function PATH   (your own function; `fnbridge new function` writes one)".to_owned(),
+            "fnbridge dev --function PATH   (fnbridge new function writes one)".to_owned(),
         ));
     }
     lines.push(step("end", "Ctrl-C: what is on the wire is finished first".to_owned()));

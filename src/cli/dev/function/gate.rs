@@ -74,10 +74,15 @@ impl Gate {
     /// # Errors
     /// Where there is none.
     pub(super) async fn open(standing: watch::Receiver<Standing>, output: Output) -> std::io::Result<Gate> {
+        Gate::holding(HOLD, standing, output).await
+    }
+
+    async fn holding(hold: Duration, standing: watch::Receiver<Standing>, output: Output) -> std::io::Result<Gate> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (counter, on_the_wire) = watch::channel(0);
         let way = Arc::new(Way {
+            hold,
             standing,
             output,
             counter,
@@ -118,6 +123,7 @@ impl Drop for Gate {
 }
 
 struct Way {
+    hold: Duration,
     standing: watch::Receiver<Standing>,
     output: Output,
     counter: watch::Sender<usize>,
@@ -130,7 +136,7 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return (StatusCode::BAD_REQUEST, "the request ended early").into_response();
     };
-    let deadline = Instant::now() + HOLD;
+    let deadline = Instant::now() + way.hold;
     loop {
         let Some((run, at)) = way.serving(deadline).await else {
             return way.come_again();
@@ -311,13 +317,14 @@ mod tests {
         gate.idle().await;
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_call_waits_for_a_process_and_is_then_told_to_come_again() {
         let (_standing, seen) = watch::channel(Standing::Starts);
-        let gate = Gate::open(seen, Output::default()).await.unwrap();
+        let hold = Duration::from_millis(50);
+        let gate = Gate::holding(hold, seen, Output::default()).await.unwrap();
         let began = Instant::now();
         let (status, why) = call(&gate).await;
         assert_eq!((status, why.as_str()), (503, "the function's process starts\n"));
-        assert!(began.elapsed() >= HOLD);
+        assert!(began.elapsed() >= hold);
     }
 }
