@@ -153,21 +153,18 @@ func (f *InFlight) Error() string {
 
 type standing struct {
 	Tasks []struct {
-		Revision string `json:"revision"`
-		Phase    string `json:"phase"`
-		Holds    []struct {
-			InFlight int64 `json:"in_flight"`
+		Holds []struct {
+			Doing    string `json:"doing"`
+			InFlight int64  `json:"in_flight"`
 		} `json:"holds"`
 	} `json:"tasks"`
 }
 
 func (c *Client) drain(ctx context.Context, name string) error {
-	var answer Document
 	pause := request{method: http.MethodPost, path: pathOf(name) + "/pause"}
-	if err := c.asked(ctx, pause, &answer); err != nil {
+	if err := c.asked(ctx, pause, nil); err != nil {
 		return err
 	}
-	paused := fmt.Sprint(split(answer).Revision)
 	var records int64
 	for {
 		var now standing
@@ -177,7 +174,7 @@ func (c *Client) drain(ctx context.Context, name string) error {
 		}
 		if err == nil {
 			var none bool
-			if records, none = now.onTheWire(paused); none {
+			if records, none = now.onTheWire(); none {
 				return nil
 			}
 		}
@@ -189,15 +186,17 @@ func (c *Client) drain(ctx context.Context, name string) error {
 	}
 }
 
-// A task that holds no partition calls nothing, whether it has heard of the pause or not.
-func (s *standing) onTheWire(paused string) (records int64, none bool) {
+// onTheWire counts records; a partition that has not heard of the pause yet may put more there.
+func (s *standing) onTheWire() (records int64, none bool) {
 	none = true
 	for _, task := range s.Tasks {
 		for _, held := range task.Holds {
 			records += held.InFlight
+			switch held.Doing {
+			case "running", "waiting_for_function", "throttled", "rebalancing":
+				none = false
+			}
 		}
-		heard := task.Revision == paused && task.Phase != "running"
-		none = none && (heard || len(task.Holds) == 0)
 	}
 	return records, none && records == 0
 }
