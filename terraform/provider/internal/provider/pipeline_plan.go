@@ -155,8 +155,10 @@ func (r *pipelineResource) check(ctx context.Context, req resource.ModifyPlanReq
 		return
 	}
 	isNew := req.State.Raw.IsNull()
+	// Terraform plans a replacement as if nothing were there, once it has planned what goes.
+	isReplaced := len(resp.RequiresReplace) > 0 || (isNew && r.fleet.holds(name))
 	for _, problem := range checked.Problems {
-		if r.willBeThere(document, problem.Field) || (!isNew && len(resp.RequiresReplace) > 0 && isFixed(problem.Field)) {
+		if r.willBeThere(document, problem.Field) || (isReplaced && isFixed(problem.Field)) {
 			continue
 		}
 		addProblem(&resp.Diagnostics, problem, "The pipeline's document has a problem")

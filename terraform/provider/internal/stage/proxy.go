@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -53,4 +54,19 @@ func (p *Proxy) Do(around Around) {
 func Lose(_ http.ResponseWriter, r *http.Request, pass http.HandlerFunc) {
 	pass(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
+}
+
+// Newer has each pipeline come with a field that only a newer fnbridge has.
+func Newer(w http.ResponseWriter, r *http.Request, pass http.HandlerFunc) {
+	answer := httptest.NewRecorder()
+	pass(answer, r)
+	pipeline := map[string]any{}
+	content := answer.Body.Bytes()
+	if json.Unmarshal(content, &pipeline) == nil && pipeline["source"] != nil {
+		pipeline["newer_field"] = true
+		content, _ = json.Marshal(pipeline)
+	}
+	w.Header().Set("content-type", answer.Header().Get("content-type"))
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(content)
 }

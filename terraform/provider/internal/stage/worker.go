@@ -16,6 +16,10 @@ import (
 // Token is what the workers' administrator sends.
 const Token = "acceptance-tests-administrator-of-all"
 
+// Texts are what the worker has in FNBRIDGE_TEST_A and FNBRIDGE_TEST_B, and in the files of the same names: keys that any
+// authentication takes.
+var Texts = [2]string{"whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB", "whsec_AgICAgICAgICAgICAgICAgICAgICAgIC"}
+
 // Worker is a fleet of one, with a store of its own.
 type Worker struct {
 	URL     string
@@ -24,7 +28,9 @@ type Worker struct {
 }
 
 const configuration = `listen: 127.0.0.1:%d
-clusters: {default: {bootstrap_servers: "%s", properties: {session.timeout.ms: "6000"}}}
+clusters:
+  default: {bootstrap_servers: "%s", properties: {session.timeout.ms: "6000"}}
+  other: {bootstrap_servers: "127.0.0.1:1"}
 access: {tokens: true, secrets_key: {env: FNBRIDGE_TEST_SECRETS_KEY}}
 telemetry: {log: {level: error}}
 `
@@ -41,15 +47,24 @@ func NewWorker(bootstrap string) (*Worker, error) {
 	if err := os.WriteFile(filepath.Join(folder, "fnbridge.yaml"), []byte(written), 0o600); err != nil {
 		return nil, err
 	}
+	for at, name := range []string{"a", "b"} {
+		if err := os.WriteFile(worker.File(name), []byte(Texts[at]), 0o600); err != nil {
+			return nil, err
+		}
+	}
 	return worker, worker.Start()
 }
+
+// File is the path of a file beside the worker's configuration.
+func (w *Worker) File(name string) string { return filepath.Join(w.folder, name) }
 
 // Start starts the process, again, on the same port and store.
 func (w *Worker) Start() error {
 	command := exec.Command(Fnbridge(), "serve", "--config", "fnbridge.yaml")
 	command.Dir = w.folder
 	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
-	command.Env = append(os.Environ(), "FNBRIDGE_ADMIN_TOKEN="+Token, "FNBRIDGE_TEST_SECRETS_KEY="+key)
+	command.Env = append(os.Environ(), "FNBRIDGE_ADMIN_TOKEN="+Token, "FNBRIDGE_TEST_SECRETS_KEY="+key, "FNBRIDGE_TEST_A="+Texts[0],
+		"FNBRIDGE_TEST_B="+Texts[1])
 	var err error
 	if w.process, err = start(command, filepath.Join(w.folder, "worker.log")); err != nil {
 		return err
