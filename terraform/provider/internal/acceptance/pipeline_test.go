@@ -24,6 +24,9 @@ func settings(url, token string) string {
 
 // pipeline is one that no worker runs, with more of its attributes.
 func pipeline(name, more string) string {
+	if !strings.Contains(more, "function") && !strings.Contains(more, "sinks") {
+		more += "\n  sinks = [{ stdout = {} }]"
+	}
 	return fmt.Sprintf(`resource "fnbridge_pipeline" "it" {
   name      = %q
   source    = { topics = ["unread"] }
@@ -157,7 +160,7 @@ resource "fnbridge_secret" "it" {
 			}},
 		},
 		resource.TestStep{
-			Config:      config + strings.NewReplacer(`"it"`, `"again"`).Replace(config[strings.Index(config, "resource"):]),
+			Config:      config + strings.NewReplacer(`"it"`, `"again"`).Replace("\n"+config[strings.Index(config, "resource"):]),
 			ExpectError: said("A secret of the name rewritten is there already"),
 		},
 	)
