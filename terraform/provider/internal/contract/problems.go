@@ -19,7 +19,11 @@ type Problem struct {
 
 // Attribute is the outermost attribute that the problem is in: Terraform shows the line of no other.
 func (p Problem) Attribute() string {
-	return strings.FieldsFunc(p.Field, func(c rune) bool { return c == '.' || c == '[' })[0]
+	end := strings.IndexAny(p.Field, ".[")
+	if end < 0 {
+		return p.Field
+	}
+	return p.Field[:end]
 }
 
 // Problems are what can be told of a value by the schema alone. What is not known yet is not judged.
