@@ -36,8 +36,10 @@ func TestExampleLocal(t *testing.T) {
 	terraform.Set("TF_VAR_function_url", function.URL)
 	terraform.Set("TF_VAR_function_key", secretText)
 
-	terraform.Run(t, "init", "-input=false")
-	terraform.Run(t, "apply", "-input=false", "-auto-approve")
+	terraform.Set("TF_CLI_ARGS_apply", "-input=false -auto-approve")
+	for _, command := range readme(t) {
+		terraform.Run(t, strings.Fields(command)...)
+	}
 	kafka.Produce(t, "orders", `{"amount":7}`)
 	if found := kafka.Await(t, "orders-enriched", 1); found[0] != `"enriched"` {
 		t.Fatalf("found %q", found)
@@ -129,6 +131,27 @@ func TestExampleLocal(t *testing.T) {
 			t.Fatalf("%s holds the secret", file)
 		}
 	}
+}
+
+// readme are the commands in README's chapter, in their order.
+func readme(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(stage.Repository(), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, chapter, _ := strings.Cut(string(page), "## With Terraform\n")
+	chapter, _, _ = strings.Cut(chapter, "\n## ")
+	var commands []string
+	for _, line := range strings.Split(chapter, "\n") {
+		if command, ok := strings.CutPrefix(line, "terraform "); ok {
+			commands = append(commands, command)
+		}
+	}
+	if !slices.Equal(commands, []string{"init", "apply"}) {
+		t.Fatalf("found %v in README", commands)
+	}
+	return commands
 }
 
 // example copies one of terraform/examples into a working folder.
