@@ -35,8 +35,7 @@ func TestEachAttributeChangesThatAloneAndThenNothing(t *testing.T) {
 	terraform := stage.NewTerraform(t, mirrored, "FNBRIDGE_URL="+worker.URL, "FNBRIDGE_TOKEN="+stage.Token)
 	terraform.Write(t, "main.tf.json", configOf(t, cases, func(c attributeCase) object { return c.before }))
 	terraform.Run(t, "init", "-input=false")
-	terraform.Run(t, "apply", "-input=false", "-auto-approve", "-parallelism=4")
-	terraform.Empty(t)
+	terraform.Run(t, "apply", "-input=false", "-auto-approve")
 
 	terraform.Write(t, "main.tf.json", configOf(t, cases, func(c attributeCase) object { return c.after }))
 	planned := map[string]stage.Change{}
@@ -54,7 +53,7 @@ func TestEachAttributeChangesThatAloneAndThenNothing(t *testing.T) {
 		}
 	}
 	noWriteOnly(t, "the plan", fmt.Sprint(planned))
-	terraform.Run(t, "apply", "-input=false", "-parallelism=4", "plan")
+	terraform.Run(t, "apply", "-input=false", "plan")
 	terraform.Empty(t)
 
 	for at, one := range cases {
@@ -65,7 +64,7 @@ func TestEachAttributeChangesThatAloneAndThenNothing(t *testing.T) {
 			}
 		}
 	}
-	terraform.Run(t, "destroy", "-input=false", "-auto-approve", "-parallelism=4")
+	terraform.Run(t, "destroy", "-input=false", "-auto-approve")
 	for file, content := range terraform.Left(t) {
 		if !strings.HasSuffix(file, ".json") {
 			noWriteOnly(t, file, content)

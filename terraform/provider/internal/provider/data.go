@@ -225,8 +225,10 @@ func (d *lettersData) Read(ctx context.Context, req datasource.ReadRequest, resp
 	}
 	total := int64(0)
 	for _, item := range items {
-		count, _ := strconv.ParseInt(fmt.Sprint(item.(map[string]any)["count"]), 10, 64)
-		total += count
+		if group, ok := item.(map[string]any); ok {
+			count, _ := strconv.ParseInt(fmt.Sprint(group["count"]), 10, 64)
+			total += count
+		}
 	}
 	resp.State.Raw = told(req.Config.Raw, map[string]tftypes.Value{
 		"groups":   decoded(listOf(groups, "LetterGroup"), items),

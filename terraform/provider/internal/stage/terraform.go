@@ -27,7 +27,7 @@ const Version = "0.1.0"
 func Mirror(folder string) error {
 	platform := runtime.GOOS + "_" + runtime.GOARCH
 	built := filepath.Join(folder, "terraform-provider-fnbridge_v"+Version)
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", built, ".")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", built, ".")
 	build.Dir = filepath.Join(Repository(), "terraform", "provider")
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("the provider can't be built: %w: %s", err, output)
