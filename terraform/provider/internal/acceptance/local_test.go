@@ -62,8 +62,11 @@ func TestExampleLocal(t *testing.T) {
 	document["retry"] = map[string]any{"max_attempts": 9}
 	document["ordering"] = "key"
 	fleet.Ask(t, http.MethodPut, "/v1/pipelines/orders-enrich", document)
-	changes := terraform.Plan(t)
-	only(t, changes, "fnbridge_pipeline.enrich", "update")
+	only(t, terraform.Plan(t), "fnbridge_pipeline.enrich", "update")
+	document["ordering"] = "none"
+	fleet.Ask(t, http.MethodPut, "/v1/pipelines/orders-enrich", document)
+	terraform.Fail(t, []string{"Somebody changed it since the plan was made"}, "apply", "-input=false", "plan")
+	only(t, terraform.Plan(t), "fnbridge_pipeline.enrich", "update")
 	terraform.Run(t, "apply", "-input=false", "plan")
 	terraform.Empty(t)
 	fleet.Ask(t, http.MethodPost, "/v1/pipelines/orders-enrich/pause", nil)
@@ -96,8 +99,8 @@ func TestExampleLocal(t *testing.T) {
 	terraform.Run(t, "apply", "-input=false", "plan")
 	proxy.Do(nil)
 	terraform.Empty(t)
-	if found := fleet.Ask(t, http.MethodGet, "/v1/pipelines/orders-enrich", nil); found["revision"].(float64) != float64(outputRevision(t, terraform)) {
-		t.Fatalf("found %v", found)
+	if found := fleet.Ask(t, http.MethodGet, "/v1/pipelines/orders-enrich", nil)["revision"]; found != float64(outputRevision(t, terraform)) {
+		t.Fatalf("found the revision %v", found)
 	}
 
 	t.Log("the secret is rotated")

@@ -193,7 +193,9 @@ func TestProblemsStandAtTheirAttributeByTheSchemaAndByTheFleet(t *testing.T) {
 }
 
 func TestNameInUseIsSaidWhenPlannedAndNothingIsChanged(t *testing.T) {
-	worker.Ask(t, http.MethodPut, "/v1/pipelines/of-another-state", object{"name": "of-another-state", "source": object{"topics": []any{"t"}}, "state": "paused", "sinks": []any{object{"stdout": object{}}}})
+	worker.Ask(t, http.MethodPut, "/v1/pipelines/of-another-state", object{
+		"name": "of-another-state", "source": object{"topics": []any{"t"}}, "state": "paused", "sinks": []any{object{"stdout": object{}}},
+	})
 	steps(t, resource.TestStep{
 		Config:      settings(worker.URL, stage.Token) + pipeline("of-another-state", ""),
 		ExpectError: said("A pipeline of the name of-another-state is registered already, with revision 1"),
@@ -206,12 +208,14 @@ func TestNameInUseIsSaidWhenPlannedAndNothingIsChanged(t *testing.T) {
 func TestWrongURLAndWrongTokenSayWhatToDo(t *testing.T) {
 	stranger := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(stranger.Close)
-	short := `timeouts = { create = "1s" }`
+	refused := func(url, token, says string) resource.TestStep {
+		return resource.TestStep{Config: settings(url, token) + pipeline("p", `timeouts = { create = "1s" }`), ExpectError: said(says)}
+	}
 	steps(t,
-		resource.TestStep{Config: settings("ftp://nowhere", "") + pipeline("p", short), ExpectError: said(`found the URL "ftp://nowhere", expected one such as`)},
-		resource.TestStep{Config: settings("http://127.0.0.1:1", "") + pipeline("p", short), ExpectError: said(`Is a worker with the role control running, and is this its`)},
-		resource.TestStep{Config: settings(stranger.URL, "") + pipeline("p", short), ExpectError: said(`found status 404 with text/plain, expected the API of fnbridge`)},
-		resource.TestStep{Config: settings(worker.URL, "nobodys-token") + pipeline("p", short), ExpectError: said("The provider's `token` (FNBRIDGE_TOKEN) is what says who asks")},
+		refused("ftp://nowhere", "", `found the URL "ftp://nowhere", expected one such as`),
+		refused("http://127.0.0.1:1", "", `Is a worker with the role control running, and is this its`),
+		refused(stranger.URL, "", `found status 404 with text/plain, expected the API of fnbridge`),
+		refused(worker.URL, "nobodys-token", "The provider's `token` (FNBRIDGE_TOKEN) is what says who asks"),
 	)
 }
 
