@@ -482,7 +482,10 @@ fn go_modules(manifest: &Path) -> BTreeSet<String> {
     let text = read(manifest);
     let required = Regex::new(r"(?m)^\t(\S+) v\S+( // indirect)?$").unwrap();
     let tools = Regex::new(r"(?m)^tool (\S+)$").unwrap();
-    let tools: Vec<&str> = tools.captures_iter(&text).map(|found| found.get(1).unwrap().as_str()).collect();
+    let tools: Vec<&str> = tools
+        .captures_iter(&text)
+        .map(|found| found.get(1).unwrap().as_str())
+        .collect();
     required
         .captures_iter(&text)
         .filter(|found| found.get(2).is_none() || tools.iter().any(|tool| tool.starts_with(&found[1])))
