@@ -1,0 +1,2 @@
+# By the pipeline's name
+terraform import fnbridge_pipeline.short payments-score
