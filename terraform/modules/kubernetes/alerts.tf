@@ -41,7 +41,7 @@ locals {
         )
       E
       summary  = "{{ $labels.pipeline }}: new dead letters of stage {{ $labels.stage }}"
-      action   = "fnbridge dlq groups --pipeline {{ $labels.pipeline }} shows why records were given up, and one of each kind."
+      action   = "fnbridge dlq groups {{ $labels.pipeline }} shows why records were given up, and one of each kind."
     },
     {
       alert    = "FnbridgeBreakerOpen"
@@ -57,7 +57,7 @@ locals {
       for      = 60
       expr     = "max by (pipeline, guard) (fnbridge_guard_tripped{${local.here}}) > 0"
       summary  = "{{ $labels.pipeline }}: too many records in a row would have been given up, so none is"
-      action   = "Mend the function; or, where these records are bad, fnbridge pipelines skip {{ $labels.pipeline }}."
+      action   = "Mend the function; or, where these records are bad, fnbridge pipelines skip passes over them."
     },
     {
       alert    = "FnbridgeDeadLettersBlocked"

@@ -1,0 +1,17 @@
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    alicloud = {
+      source  = "aliyun/alicloud"
+      version = ">= 1.268" # remark of consumer groups
+    }
+    fnbridge = {
+      source = "fnbridge/fnbridge"
+    }
+    kubernetes = {
+      source  = "hashicorp/kubernetes"
+      version = "~> 2.36"
+    }
+  }
+}
