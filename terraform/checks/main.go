@@ -14,13 +14,14 @@ import (
 	"fnbridge.dev/terraform/checks/objects"
 	"fnbridge.dev/terraform/checks/schema"
 	"fnbridge.dev/terraform/checks/stub"
+	"fnbridge.dev/terraform/checks/worker"
 )
 
 const usage = `usage:
   checks schema ADDRESS NPM-PACKAGE RESOURCE…           a provider's schema, out of its CDK bindings
   checks kinds FOLDER SWAGGER DEFINITION…               schemas of Kubernetes' kinds and of custom resources
   checks objects PLAN.json SCHEMA.json FOLDER PAGE.md   the objects of a plan against those schemas, their queries against the page
-  checks file PLAN.json ADDRESS KEY                     a file of a config map in a plan`
+  checks worker PLAN.json SCHEMA.json FNBRIDGE POSTGRES  a pod of a plan as a worker on this machine; POSTGRES is the folder of initdb`
 
 func main() {
 	// Terraform starts the program under a provider's name, from a folder of the mirror.
@@ -38,8 +39,8 @@ func main() {
 		end(kube.WriteSchemas(arguments[0], arguments[1], arguments[2:]))
 	case os.Args[1] == "objects" && len(arguments) == 4:
 		end(checkObjects(arguments[0], arguments[1], arguments[2], arguments[3]))
-	case os.Args[1] == "file" && len(arguments) == 3:
-		end(printFile(arguments[0], arguments[1], arguments[2]))
+	case os.Args[1] == "worker" && len(arguments) == 4:
+		end(checkWorker(arguments[0], arguments[1], arguments[2], arguments[3]))
 	}
 	end(fmt.Errorf("%s", usage))
 }
@@ -61,16 +62,28 @@ func printSchema(address, folder string, resources []string) error {
 	return json.NewEncoder(os.Stdout).Encode(document)
 }
 
-func checkObjects(plan, schemaFile, kinds, page string) error {
+func planned(plan, schemaFile string) ([]objects.Object, error) {
 	document, err := schema.Read(schemaFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	provider, err := document.Only()
 	if err != nil {
+		return nil, err
+	}
+	return objects.FromPlan(plan, provider)
+}
+
+func checkWorker(plan, schemaFile, fnbridge, postgres string) error {
+	all, err := planned(plan, schemaFile)
+	if err != nil {
 		return err
 	}
-	all, err := objects.FromPlan(plan, provider)
+	return worker.Check(all, fnbridge, postgres)
+}
+
+func checkObjects(plan, schemaFile, kinds, page string) error {
+	all, err := planned(plan, schemaFile)
 	if err != nil {
 		return err
 	}
@@ -94,18 +107,5 @@ func checkObjects(plan, schemaFile, kinds, page string) error {
 		return fmt.Errorf("%s", strings.Join(problems, "\n"))
 	}
 	fmt.Printf("%d objects, %d queries\n", len(all), len(queries))
-	return nil
-}
-
-func printFile(plan, address, key string) error {
-	data, err := objects.Data(plan, address)
-	if err != nil {
-		return err
-	}
-	text, found := data[key].(string)
-	if !found {
-		return fmt.Errorf("%s has no %s", address, key)
-	}
-	fmt.Print(text)
 	return nil
 }

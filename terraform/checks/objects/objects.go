@@ -69,20 +69,6 @@ func FromPlan(file string, provider schema.Provider) ([]Object, error) {
 	return objects, nil
 }
 
-// Data is the data of a config map in a plan.
-func Data(file, address string) (map[string]any, error) {
-	resources, err := created(file)
-	if err != nil {
-		return nil, err
-	}
-	for _, resource := range resources {
-		if data, has := resource.Values["data"].(map[string]any); has && resource.Address == address {
-			return data, nil
-		}
-	}
-	return nil, fmt.Errorf("%s: found no %s with data", file, address)
-}
-
 func created(file string) ([]resource, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
