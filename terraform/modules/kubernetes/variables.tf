@@ -422,7 +422,7 @@ variable "monitoring" {
 
 variable "autoscaling" {
   description = <<-E
-    A ScaledObject of KEDA (2.17 or later), which asks the fleet itself: how many records wait for a call, for how long, and how many workers
+    A ScaledObject of KEDA (2.18 or later), which asks the fleet itself: how many records wait for a call, for how long, and how many workers
     their number asks for. `token` is the Secret with a token of the role viewer. `tls_verify` false takes any certificate, where KEDA
     does not know who signed the fleet's. Null keeps `replicas`.
   E
