@@ -11,7 +11,8 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/fnbridge/target \
     cargo build --release --locked --bin fnbridge \
- && install -s target/release/fnbridge /usr/local/bin/fnbridge
+ && install target/release/fnbridge /usr/local/bin/fnbridge \
+ && strip --strip-debug /usr/local/bin/fnbridge
 
 # Debian's libssl and libc, as they were linked against, and the user nonroot, 65532.
 FROM gcr.io/distroless/cc-debian12:nonroot

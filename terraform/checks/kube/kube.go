@@ -55,7 +55,7 @@ func writeOwn(to, file string) error {
 		return err
 	}
 	for name, definition := range document.Definitions {
-		close(definition)
+		closeFields(definition)
 		if name == "io.k8s.apimachinery.pkg.util.intstr.IntOrString" {
 			document.Definitions[name] = map[string]any{"type": []string{"integer", "string"}}
 		}
@@ -123,7 +123,7 @@ func writeCustom(to, file string) error {
 		return fmt.Errorf("found no versions, expected a CustomResourceDefinition")
 	}
 	for _, version := range definition.Spec.Versions {
-		close(version.Schema.OpenAPI)
+		closeFields(version.Schema.OpenAPI)
 		if err := write(to, definition.Spec.Names.Kind, definition.Spec.Group, version.Name, version.Schema.OpenAPI); err != nil {
 			return err
 		}
@@ -131,12 +131,12 @@ func writeCustom(to, file string) error {
 	return nil
 }
 
-// close makes a field that a schema does not name a problem, wherever fields are named.
-func close(schema any) {
+// closeFields makes a field that a schema does not name a problem, wherever fields are named.
+func closeFields(schema any) {
 	switch schema := schema.(type) {
 	case map[string]any:
 		for _, value := range schema {
-			close(value)
+			closeFields(value)
 		}
 		properties, named := schema["properties"].(map[string]any)
 		keeps, _ := schema["x-kubernetes-preserve-unknown-fields"].(bool)
@@ -146,7 +146,7 @@ func close(schema any) {
 		}
 	case []any:
 		for _, value := range schema {
-			close(value)
+			closeFields(value)
 		}
 	}
 }

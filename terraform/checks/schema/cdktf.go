@@ -87,6 +87,7 @@ var (
 	aClass      = regexp.MustCompile(`(?s)\nexport class (\w+)(?:OutputReference)? extends cdktf\.(?:ComplexObject|Terraform(?:Resource|Provider)) \{\n(.*?)\n\}`)
 	anInterface = regexp.MustCompile(`(?s)\nexport interface (\w+) \{\n(.*?)\n\}`)
 	aField      = regexp.MustCompile(`(?m)^  readonly (\w+)(\??): `)
+	aTrait      = regexp.MustCompile(`(?m)^  // (\w+ - computed: .*)$`)
 	aGetter     = regexp.MustCompile(`this\.get(\w+)Attribute\('`)
 	aNestedCall = regexp.MustCompile(`(\w+)ToHclTerraform[,(]`)
 )
@@ -136,7 +137,7 @@ func parse(text string) bindings {
 // traits finds what a class says of its arguments. Each runs until the next one's line, so the text is searched piece by piece.
 func traits(body string) map[string]trait {
 	all := map[string]trait{}
-	pieces := regexp.MustCompile(`(?m)^  // (\w+ - computed: .*)$`).FindAllStringSubmatchIndex(body, -1)
+	pieces := aTrait.FindAllStringSubmatchIndex(body, -1)
 	for n, at := range pieces {
 		end := len(body)
 		if n+1 < len(pieces) {
@@ -181,12 +182,8 @@ func (b bindings) block(class, arguments string) (Block, error) {
 			block.Blocks[name] = nested
 			continue
 		}
-		argumentType, err := typeOf(kind, storage)
-		if err != nil {
-			return block, fmt.Errorf("%s.%s: %w", class, name, err)
-		}
 		block.Attributes[name] = Attribute{
-			Type: argumentType, Required: t.required, Optional: t.optional, Computed: t.computed,
+			Type: typeOf(kind, storage), Required: t.required, Optional: t.optional, Computed: t.computed,
 			WriteOnly: strings.HasSuffix(name, "_wo"),
 		}
 	}
@@ -233,21 +230,19 @@ var results = map[string]string{
 	"String": `"string"`, "Number": `"number"`, "Boolean": `"bool"`, "StringMap": `["map","string"]`, "List": `["list","string"]`,
 }
 
-func typeOf(kind, storage string) (json.RawMessage, error) {
+func typeOf(kind, storage string) json.RawMessage {
 	switch storage {
 	case "string", "number":
-		return json.RawMessage(`"` + storage + `"`), nil
+		return json.RawMessage(`"` + storage + `"`)
 	case "boolean":
-		return json.RawMessage(`"bool"`), nil
+		return json.RawMessage(`"bool"`)
 	case "stringMap":
-		return json.RawMessage(`["map","string"]`), nil
+		return json.RawMessage(`["map","string"]`)
 	case "stringList", "numberList":
-		return json.RawMessage(fmt.Sprintf(`[%q,%q]`, kind, strings.TrimSuffix(storage, "List"))), nil
-	case "anyMap":
-		return json.RawMessage(`"dynamic"`), nil
+		return json.RawMessage(fmt.Sprintf(`[%q,%q]`, kind, strings.TrimSuffix(storage, "List")))
 	}
-	// An attribute that is an object, of which the bindings do not keep the shape apart from a block's.
-	return json.RawMessage(`"dynamic"`), nil
+	// Any map, such as a manifest; and objects, whose shape bindings do not keep apart from a block's.
+	return json.RawMessage(`"dynamic"`)
 }
 
 var anUpper = regexp.MustCompile(`[A-Z]`)

@@ -135,8 +135,8 @@ func served(provider schema.Provider) (*tfprotov6.GetProviderSchemaResponse, err
 }
 
 func entry(from schema.Entry) (*tfprotov6.Schema, error) {
-	block, err := block(from.Block)
-	return &tfprotov6.Schema{Version: from.Version, Block: block}, err
+	inner, err := block(from.Block)
+	return &tfprotov6.Schema{Version: from.Version, Block: inner}, err
 }
 
 func block(from schema.Block) (*tfprotov6.SchemaBlock, error) {

@@ -34,6 +34,7 @@ type pod struct {
 	arguments     []string
 	environment   map[string]string
 	configuration string
+	scheme        string
 	port          int
 	certificates  certificates
 }
@@ -111,7 +112,10 @@ func lay(all []objects.Object, root string) (*pod, error) {
 		return nil, fmt.Errorf("found a container without args")
 	}
 	p.configuration = p.arguments[len(p.arguments)-1]
-	return p, p.listenHere()
+	// As Kubernetes itself asks.
+	p.scheme = strings.ToLower(text(container, "readinessProbe", "httpGet", "scheme"))
+	port, _ := at(container, "ports", 0, "containerPort").(float64)
+	return p, p.listenHere(int(port))
 }
 
 // here puts paths below the pod's root.
@@ -162,8 +166,8 @@ func (p *pod) fill(folder string, volume any, all []objects.Object) error {
 	return nil
 }
 
-// listenHere has the worker listen on a free port of this machine alone.
-func (p *pod) listenHere() error {
+// listenHere has the worker listen on a free port of this machine alone, in place of the pod's.
+func (p *pod) listenHere(stated int) error {
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -178,7 +182,7 @@ func (p *pod) listenHere() error {
 		if err != nil {
 			return err
 		}
-		const everywhere = `"listen": "0.0.0.0:8470"`
+		everywhere := fmt.Sprintf(`"listen": "0.0.0.0:%d"`, stated)
 		if !strings.Contains(string(content), everywhere) {
 			return fmt.Errorf("%s: expected %s, found\n%s", file, everywhere, content)
 		}
@@ -254,12 +258,12 @@ func (p *pod) serve(fnbridge string) error {
 	}
 }
 
-// ask asks the worker, with the first token, by a certificate that the fleet's own CA signed.
+// ask asks the worker, with the first token; where it serves TLS, by a certificate that the fleet's own CA signed.
 func (p *pod) ask(path string) (string, error) {
 	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: p.certificates.pool}, DisableKeepAlives: true,
 	}}
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, fmt.Sprintf("https://localhost:%d%s", p.port, path), nil)
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, fmt.Sprintf("%s://localhost:%d%s", p.scheme, p.port, path), nil)
 	if err != nil {
 		return "", err
 	}

@@ -9,7 +9,8 @@ terraform {
       version = ">= 1.268"
     }
     fnbridge = {
-      source = "fnbridge/fnbridge"
+      source  = "fnbridge/fnbridge"
+      version = "~> 0.1"
     }
     kubernetes = {
       source  = "hashicorp/kubernetes"

@@ -5,7 +5,8 @@ terraform {
 
   required_providers {
     fnbridge = {
-      source = "fnbridge/fnbridge"
+      source  = "fnbridge/fnbridge"
+      version = "~> 0.1"
     }
     kubernetes = {
       source  = "hashicorp/kubernetes"

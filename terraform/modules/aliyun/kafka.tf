@@ -36,8 +36,7 @@ locals {
     for name, pipeline in var.pipelines : "${name}.dead-letter" => {
       partitions = try(var.kafka.topics[pipeline.topics[0]].partitions, 12)
       remark     = "dead letters of ${name}"
-      # As long as the service allows: letters wait for somebody to see to them.
-      configs = { "retention.ms" = "31536000000" }
+      configs    = var.kafka.dead_letter_configs
     }
   }
   topics = merge(var.kafka.topics, local.dead_letter_topics)

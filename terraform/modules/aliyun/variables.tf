@@ -55,6 +55,10 @@ variable "kafka" {
       remark     = optional(string, "fnbridge")
       configs    = optional(map(string), {})
     })), {})
+    dead_letter_configs = optional(map(string), {
+      "retention.ms"      = "31536000000" # a year: letters wait for somebody to see to them
+      "max.message.bytes" = "10485760"    # a letter is larger than its record
+    })
     protocol = optional(string, "sasl_plaintext")
   })
   nullable = false

@@ -7,7 +7,8 @@ terraform {
       version = ">= 1.268" # remark of consumer groups
     }
     fnbridge = {
-      source = "fnbridge/fnbridge"
+      source  = "fnbridge/fnbridge"
+      version = "~> 0.1"
     }
     kubernetes = {
       source  = "hashicorp/kubernetes"

@@ -19,7 +19,7 @@ locals {
         unless sum by (pipeline, topic, partition) (increase(fnbridge_settled_records_total{${local.here}}[${local.thresholds.stuck_seconds}s])) > 0
       E
       summary  = "{{ $labels.pipeline }}: {{ $labels.topic }}/{{ $labels.partition }} holds records and settles none"
-      action   = "fnbridge pipelines status {{ $labels.pipeline }} says what stands first and what it waits for."
+      action   = "fnbridge pipelines status {{ $labels.pipeline }} says what stands first and what it waits for. One that somebody paused while it held records is told here, too."
     },
     {
       alert    = "FnbridgeOldestUnsettled"

@@ -3,8 +3,6 @@
 mock_provider "kubernetes" {}
 mock_provider "fnbridge" {}
 mock_provider "alicloud" {
-  override_during = plan
-
   mock_resource "alicloud_alikafka_instance" {
     defaults = {
       id                   = "alikafka_post-cn-1"
@@ -60,6 +58,10 @@ run "topics_and_groups_of_the_pipelines_are_there" {
     error_message = "the dead-letter topic has its source's partitions"
   }
   assert {
+    condition     = jsondecode(alicloud_alikafka_topic.this["orders-enrich.dead-letter"].configs)["retention.ms"] == "31536000000"
+    error_message = "dead letters are kept for a year"
+  }
+  assert {
     condition     = alicloud_alikafka_consumer_group.this["orders-enrich"].consumer_id == "fnbridge-orders-enrich" && fnbridge_pipeline.this["orders-enrich"].source.group == "fnbridge-orders-enrich"
     error_message = "the group is the one that the pipeline is in"
   }
@@ -109,9 +111,8 @@ run "functions_answer_signed_calls_and_write_their_log" {
   }
 }
 
+# Applied, on mocks, as the URL is known by then.
 run "a_pipeline_calls_the_function_and_waits_longer_than_it_may_take" {
-  command = plan
-
   assert {
     condition     = fnbridge_pipeline.this["orders-enrich"].function.url == "https://enrich.cn-hangzhou-vpc.fcapp.run"
     error_message = "within the VPC"
