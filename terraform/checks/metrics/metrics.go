@@ -1,0 +1,184 @@
+// Package metrics holds the queries of alerts and dashboards against the page that lists what a worker measures.
+package metrics
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/VictoriaMetrics/metricsql"
+
+	"fnbridge.dev/terraform/checks/objects"
+)
+
+// Page has the labels of each metric by its name.
+type Page map[string][]string
+
+var (
+	aRow   = regexp.MustCompile("(?m)^\\| `(fnbridge_[a-z_]+)` \\| (\\w+) \\|[^|]*\\| ([^|]*) \\|")
+	aLabel = regexp.MustCompile("`([a-z_]+)`")
+)
+
+// scraped are the labels that Prometheus adds to each sample it scrapes.
+var scraped = []string{"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
+
+// ReadPage reads docs/metrics.md.
+func ReadPage(file string) (Page, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	page := Page{}
+	for _, row := range aRow.FindAllStringSubmatch(string(text), -1) {
+		labels := slices.Clone(scraped)
+		for _, label := range aLabel.FindAllStringSubmatch(row[3], -1) {
+			labels = append(labels, label[1])
+		}
+		if row[2] != "histogram" {
+			page[row[1]] = labels
+			continue
+		}
+		page[row[1]+"_bucket"] = append(slices.Clone(labels), "le")
+		page[row[1]+"_sum"], page[row[1]+"_count"] = labels, labels
+	}
+	if len(page) == 0 {
+		return nil, fmt.Errorf("%s: found no metric, expected a table of them", file)
+	}
+	return page, nil
+}
+
+// Query is an expression and where it stands.
+type Query struct {
+	Where, Text string
+}
+
+// Queries are those of the alerts and the dashboards among objects.
+func Queries(all []objects.Object) ([]Query, error) {
+	var queries []Query
+	for _, object := range all {
+		switch object.Kind() {
+		case "PrometheusRule":
+			queries = append(queries, find(object.Address, object.Value)...)
+		case "ConfigMap":
+			data, _ := object.Value["data"].(map[string]any)
+			for name, text := range data {
+				if !strings.HasSuffix(name, ".json") {
+					continue
+				}
+				var dashboard any
+				if err := json.Unmarshal([]byte(text.(string)), &dashboard); err != nil {
+					return nil, fmt.Errorf("%s: %s: %w", object.Address, name, err)
+				}
+				queries = append(queries, find(object.Address+" "+name, dashboard)...)
+			}
+		}
+	}
+	return queries, nil
+}
+
+// find finds every `expr`, and every query of a dashboard's variable, below a value; the nearest title, alert or name says where.
+func find(where string, value any) []Query {
+	var queries []Query
+	switch value := value.(type) {
+	case map[string]any:
+		for _, name := range []string{"alert", "title", "name"} {
+			if title, isText := value[name].(string); isText && title != "" {
+				where += ": " + title
+				break
+			}
+		}
+		for key, inner := range value {
+			text, isText := inner.(string)
+			switch {
+			case isText && (key == "expr" || key == "definition"):
+				queries = append(queries, Query{where, text})
+			default:
+				queries = append(queries, find(where, inner)...)
+			}
+		}
+	case []any:
+		for _, inner := range value {
+			queries = append(queries, find(where, inner)...)
+		}
+	}
+	return queries
+}
+
+var (
+	aVariable    = regexp.MustCompile(`\$\{?__(rate_)?interval\}?`)
+	labelsOf     = regexp.MustCompile(`^label_values\((.*), *(\w+)\)$`)
+	anyParameter = regexp.MustCompile(`\$\{?\w+\}?`)
+)
+
+// Problems are the queries that do not parse, or ask for a metric or a label that no worker has.
+func (p Page) Problems(queries []Query) []string {
+	var problems []string
+	for _, query := range queries {
+		for _, problem := range p.problems(query.Text) {
+			problems = append(problems, fmt.Sprintf("%s: %s, in %s", query.Where, problem, query.Text))
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+func (p Page) problems(text string) []string {
+	text = aVariable.ReplaceAllString(text, "5m")
+	text = anyParameter.ReplaceAllString(text, "x")
+	if found := labelsOf.FindStringSubmatch(text); found != nil {
+		text = fmt.Sprintf("max by (%s) (%s)", found[2], found[1])
+	}
+	parsed, err := metricsql.Parse(text)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var problems []string
+	var known []string
+	metricsql.VisitAll(parsed, func(expr metricsql.Expr) {
+		metric, isMetric := expr.(*metricsql.MetricExpr)
+		if !isMetric {
+			return
+		}
+		for _, filters := range metric.LabelFilterss {
+			labels, found := p[filters[0].Value]
+			switch {
+			case filters[0].Label != "__name__" || filters[0].IsRegexp:
+				problems = append(problems, "a metric without a name")
+			case !found && strings.HasPrefix(filters[0].Value, "fnbridge_"):
+				problems = append(problems, "docs/metrics.md has no "+filters[0].Value)
+			case !found:
+				// Another program's metric, such as `up`: its labels are not ours to know.
+				problems = append(problems, foreign(filters[0].Value)...)
+			}
+			known = append(known, labels...)
+			for _, filter := range filters[1:] {
+				if found && !slices.Contains(labels, filter.Label) {
+					problems = append(problems, fmt.Sprintf("%s has no label %s", filters[0].Value, filter.Label))
+				}
+			}
+		}
+	})
+	metricsql.VisitAll(parsed, func(expr metricsql.Expr) {
+		aggregate, isAggregate := expr.(*metricsql.AggrFuncExpr)
+		if !isAggregate {
+			return
+		}
+		for _, label := range aggregate.Modifier.Args {
+			if !slices.Contains(known, label) {
+				problems = append(problems, "none of its metrics has the label "+label)
+			}
+		}
+	})
+	return problems
+}
+
+// foreign are problems with a metric that is not a worker's: only `up` is expected, which Prometheus has of each target.
+func foreign(name string) []string {
+	if name == "up" {
+		return nil
+	}
+	return []string{"found " + name + ", expected a metric of docs/metrics.md, or up"}
+}
