@@ -6,10 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,7 +79,8 @@ func Check(all []objects.Object, fnbridge, postgres string) error {
 			pod.environment[name] = value
 		}
 	}
-	return pod.serve(fnbridge)
+	scaler, _ := find(all, "ScaledObject")
+	return pod.serve(fnbridge, list(scaler, "spec", "triggers"))
 }
 
 // lay lays out what the pod has: files of Secrets and of the config map where they are mounted, below root.
@@ -204,8 +207,8 @@ func (p *pod) variables() []string {
 	return variables
 }
 
-// serve runs the worker until it is ready and knows itself, and has it end as Kubernetes would.
-func (p *pod) serve(fnbridge string) error {
+// serve runs the worker until it is ready and knows itself, asks it what KEDA would, and has it end as Kubernetes would.
+func (p *pod) serve(fnbridge string, triggers []any) error {
 	var log bytes.Buffer
 	worker := exec.Command(fnbridge, p.arguments...)
 	worker.Env, worker.Stdout, worker.Stderr = p.variables(), &log, &log
@@ -244,6 +247,11 @@ func (p *pod) serve(fnbridge string) error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	for _, trigger := range triggers {
+		if err := p.answers(trigger); err != nil {
+			return failed(err)
+		}
+	}
 	if err := worker.Process.Signal(syscall.SIGTERM); err != nil {
 		return failed(err)
 	}
@@ -256,6 +264,27 @@ func (p *pod) serve(fnbridge string) error {
 	case <-time.After(patience):
 		return failed(fmt.Errorf("on SIGTERM the worker did not end in %s", patience))
 	}
+}
+
+// answers asks what a trigger of KEDA's metrics-api scaler asks: a number, by its name in a JSON object.
+func (p *pod) answers(trigger any) error {
+	address, err := url.Parse(text(trigger, "metadata", "url"))
+	if err != nil {
+		return err
+	}
+	name := text(trigger, "metadata", "valueLocation")
+	answer, err := p.ask(address.Path)
+	if err != nil {
+		return fmt.Errorf("the scaler asks %s: %w %s", address.Path, err, answer)
+	}
+	var values map[string]any
+	if err := json.Unmarshal([]byte(answer), &values); err != nil {
+		return fmt.Errorf("the scaler asks %s: %w in %s", address.Path, err, answer)
+	}
+	if _, isNumber := values[name].(float64); !isNumber {
+		return fmt.Errorf("the scaler asks %s for %s, expected a number, found %v in %s", address.Path, name, values[name], answer)
+	}
+	return nil
 }
 
 // ask asks the worker, with the first token; where it serves TLS, by a certificate that the fleet's own CA signed.
