@@ -73,8 +73,8 @@ fn worker(report: &Report, fleetwide: &Fleetwide, leader: Option<&str>) -> Worke
         reason,
         tasks: report.tasks.len() as u64,
         partitions: tasks().map(|task| task.partitions).sum(),
-        records_per_second: tasks().map(|task| task.records_per_second).sum(),
-        bytes_per_second: tasks().map(|task| task.bytes_per_second).sum(),
+        records_per_second: tasks().map(|task| task.records_per_second).sum::<f64>() + 0.0,
+        bytes_per_second: tasks().map(|task| task.bytes_per_second).sum::<f64>() + 0.0,
         lag_records: tasks().map(|task| task.lag_records).sum(),
         files_differ: (report.files.keys().filter(|name| fleetwide.differences(name).is_some()))
             .cloned()

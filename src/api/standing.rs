@@ -111,7 +111,8 @@ pub(super) fn summary(app: &App, fleetwide: &Fleetwide, name: &str, stored: Opti
         }
     };
     let labels = document["labels"].as_object().into_iter().flatten();
-    let totals = |of: fn(&TaskSummary) -> f64| tasks.iter().map(|(_, task)| of(task)).sum();
+    // The sum of none is -0.0.
+    let totals = |of: fn(&TaskSummary) -> f64| tasks.iter().map(|(_, task)| of(task)).sum::<f64>() + 0.0;
     PipelineSummary {
         name: name.to_owned(),
         labels: labels

@@ -18,7 +18,7 @@ pub(super) enum Keys<P> {
     Found {
         provider: P,
         context: Context,
-        cached: Cached<CloudKeys>,
+        cached: Box<Cached<CloudKeys>>,
     },
 }
 
@@ -39,7 +39,7 @@ impl<P: ProvideCredential> Keys<P> {
                 .with_env(OsEnv)
                 .with_file_read(Files)
                 .with_http_send(Http(http)),
-            cached: Cached::new(),
+            cached: Box::new(Cached::new()),
         })
     }
 

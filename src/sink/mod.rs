@@ -44,7 +44,7 @@ pub enum SinkSettings {
     /// A topic.
     Kafka(KafkaSinkSettings),
     /// A URL that takes JSON arrays.
-    Http(HttpSinkSettings),
+    Http(Box<HttpSinkSettings>),
     /// A line of JSON a result.
     Stdout,
 }
@@ -66,7 +66,7 @@ impl SinkSettings {
 pub fn open(settings: &SinkSettings, pool: &Arc<AnswerPool>) -> Result<Arc<dyn Sink>, String> {
     Ok(match settings {
         SinkSettings::Kafka(settings) => Arc::new(kafka::KafkaSink::open(settings.clone())?),
-        SinkSettings::Http(settings) => Arc::new(http::HttpSink::open(settings.clone(), pool.clone())?),
+        SinkSettings::Http(settings) => Arc::new(http::HttpSink::open((**settings).clone(), pool.clone())?),
         SinkSettings::Stdout => Arc::new(stdout::StdoutSink::open()?),
     })
 }

@@ -82,7 +82,7 @@ fn settings(
     let headers = headers(&http.headers, &path.key("headers"), around.base, report);
     let url = url(&http.url, &path.key("url"), around.policy, report);
     let auth = auth(&http.auth, url.as_ref(), &path.key("auth"), around, report);
-    Some(SinkSettings::Http(HttpSinkSettings {
+    Some(SinkSettings::Http(Box::new(HttpSinkSettings {
         pipeline: doc.name.clone(),
         sink: name.to_owned(),
         url: url?,
@@ -90,7 +90,7 @@ fn settings(
         auth: auth?,
         timeout: http.timeout.0,
         policy: around.policy.clone(),
-    }))
+    })))
 }
 
 /// A sink without a name is called by its kind, with a number from the second one on.
