@@ -81,7 +81,7 @@ impl Seen {
     pub(crate) fn undispatched_seconds(&self, held: &Held<'_>) -> f64 {
         match held.view.oldest_waiting {
             Some(oldest) => self.age_seconds(oldest),
-            None if held.view.unsettled == 0 => self.lag_seconds(held),
+            None if held.view.unsettled == 0 && held.undispatched_records() > 0 => self.lag_seconds(held),
             None => 0.0,
         }
     }
