@@ -78,6 +78,14 @@ pub const RAW: Row = Row {
     goal: Goal::Cpu(1.15),
 };
 
+impl Row {
+    /// Whether both cut the same batches. Results that wait for the end of their transaction take room, so that a batch may have to go
+    /// before it is full.
+    fn cuts_alike(&self) -> bool {
+        !self.pair.contains(&Who::ExactlyOnce)
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Figures {
     records_a_second: f64,
@@ -104,7 +112,10 @@ pub fn run(bench: &Bench, row: &Row) {
                 figures.records_a_second, figures.cpu_us_a_record, figures.peak_mib
             );
             let seen = *proof.get_or_insert((requests, results));
-            assert_eq!(seen.0, requests, "the requests of {name} are not those of the other");
+            assert!(
+                seen.0 == requests || !row.cuts_alike(),
+                "the requests of {name} are not those of the other"
+            );
             assert!(
                 results.is_none() || seen.1 == results,
                 "the results of {name} are not those of the other"
@@ -200,10 +211,14 @@ fn measure(bench: &Bench, row: &Row, source: &str, who: Who, proved: bool) -> (F
     if who != Who::ExactlyOnce {
         assert_eq!(bench.cluster.count(&sink), row.records, "results");
     }
-    assert_eq!(
+    let (requests, full) = (
         function.seen.requests.load(Relaxed),
         row.records / row.records_a_call as u64,
-        "requests"
+    );
+    let most = if row.cuts_alike() { full } else { full + full / 100 };
+    assert!(
+        (full..=most).contains(&requests),
+        "{requests} requests, {full} full ones"
     );
     let results = proved.then(|| bench.cluster.digest(&sink, row.records));
     bench.cluster.delete(&sink);
