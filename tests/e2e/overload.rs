@@ -172,7 +172,8 @@ fn an_autoscaler_is_told_of_what_no_worker_has_taken_up(test: &Test) {
         let told = scaler("");
         (told["wanted_workers"] == 1).then_some(told)
     });
-    assert!(down["undispatched_records"].as_i64() >= Some(RECORDS - 2), "{down}");
+    // Each partition's first record may have been tried.
+    assert!(down["undispatched_records"].as_i64() >= Some(RECORDS - 4), "{down}");
     gate.open();
     function.listen();
     test.client().await_committed(&pipeline.group(), &source, &[15; 4]);
