@@ -52,10 +52,7 @@ async fn of_pipeline(
     Params(query): Params<Follow>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     allow(&caller, Role::Viewer, &name)?;
-    let by_file = Fleetwide::look(&app).await?.holder_of(&name).is_some();
-    if !by_file && app.fleet.registry().get(&name).await?.is_none() {
-        return Err(Problem::no_pipeline(&name));
-    }
+    Fleetwide::look(&app).await?.must_know(&app, &name).await?;
     Ok(events(app, Some(name), query.follow.unwrap_or(true)))
 }
 

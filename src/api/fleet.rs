@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use super::asked::{Params, allow, allow_all};
 use super::pipelines::limit;
 use super::problem::Problem;
-use super::standing::Fleetwide;
+use super::standing::{Fleetwide, total};
 use super::wire::{AuditLog, Audited, PageQuery, ProblemDocument, Worker, WorkerList};
 use super::{App, rfc3339};
 use crate::control::access::{Caller, Role};
@@ -73,8 +73,8 @@ fn worker(report: &Report, fleetwide: &Fleetwide, leader: Option<&str>) -> Worke
         reason,
         tasks: report.tasks.len() as u64,
         partitions: tasks().map(|task| task.partitions).sum(),
-        records_per_second: tasks().map(|task| task.records_per_second).sum::<f64>() + 0.0,
-        bytes_per_second: tasks().map(|task| task.bytes_per_second).sum::<f64>() + 0.0,
+        records_per_second: total(tasks().map(|task| task.records_per_second)),
+        bytes_per_second: total(tasks().map(|task| task.bytes_per_second)),
         lag_records: tasks().map(|task| task.lag_records).sum(),
         files_differ: (report.files.keys().filter(|name| fleetwide.differences(name).is_some()))
             .cloned()

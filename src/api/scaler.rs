@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use super::App;
 use super::asked::{Params, allow};
 use super::problem::{Kind, Problem};
-use super::standing::Fleetwide;
+use super::standing::{Fleetwide, total};
 use super::wire::{Phase, ProblemDocument, Scaler, ScalerQuery, TaskSummary};
 use crate::control::access::{Caller, Role};
 use crate::control::fleet::{Demand, wanted_workers};
@@ -40,10 +40,8 @@ async fn scaler(
     let fleetwide = Fleetwide::look(&app).await?;
     if let Some(name) = named
         && fleetwide.tasks(name).next().is_none()
-        && fleetwide.holder_of(name).is_none()
-        && app.fleet.registry().get(name).await?.is_none()
     {
-        return Err(Problem::no_pipeline(name));
+        fleetwide.must_know(&app, name).await?;
     }
     let names = fleetwide
         .running()
@@ -71,8 +69,8 @@ fn demand<'a>(tasks: impl Iterator<Item = &'a TaskSummary>) -> Demand {
         partitions: tasks.iter().map(|task| task.partitions).sum(),
         undispatched: tasks.iter().map(|task| task.undispatched_records).sum(),
         oldest_seconds: tasks.iter().map(|task| task.undispatched_seconds).fold(0.0, f64::max),
-        records_per_second: tasks.iter().map(|task| task.records_per_second).sum(),
-        busy: tasks.iter().map(|task| task.busy).sum::<f64>() / workers.max(1) as f64,
+        records_per_second: total(tasks.iter().map(|task| task.records_per_second)),
+        busy: total(tasks.iter().map(|task| task.busy)) / workers.max(1) as f64,
         blocked: (tasks.iter()).any(|task| matches!(task.phase, Phase::Blocked | Phase::Waiting)),
     }
 }

@@ -45,6 +45,14 @@ impl Fleetwide {
         holder.map(|report| report.identity.id.as_str())
     }
 
+    /// Refuses a name that is neither in a worker's files nor in the store.
+    pub(super) async fn must_know(&self, app: &App, name: &str) -> Result<(), Problem> {
+        if self.holder_of(name).is_none() && app.fleet.registry().get(name).await?.is_none() {
+            return Err(Problem::no_pipeline(name));
+        }
+        Ok(())
+    }
+
     /// The names of pipelines that some worker runs.
     pub(super) fn running(&self) -> impl Iterator<Item = &str> {
         let names: BTreeSet<&str> = self
@@ -76,6 +84,11 @@ impl Fleetwide {
             .collect();
         Some(format!("the workers' files differ: {}", each.join(", ")))
     }
+}
+
+/// What rates add up to. Where there is none that is 0, while `sum` says -0.
+pub(super) fn total(rates: impl Iterator<Item = f64>) -> f64 {
+    rates.fold(0.0, std::ops::Add::add)
 }
 
 /// The most telling phase comes first.
@@ -111,8 +124,7 @@ pub(super) fn summary(app: &App, fleetwide: &Fleetwide, name: &str, stored: Opti
         }
     };
     let labels = document["labels"].as_object().into_iter().flatten();
-    // The sum of none is -0.0.
-    let totals = |of: fn(&TaskSummary) -> f64| tasks.iter().map(|(_, task)| of(task)).sum::<f64>() + 0.0;
+    let totals = |of: fn(&TaskSummary) -> f64| total(tasks.iter().map(|(_, task)| of(task)));
     PipelineSummary {
         name: name.to_owned(),
         labels: labels

@@ -16,7 +16,7 @@ use reqsign_aliyun_oss::{
 };
 use reqsign_core::ProvideCredentialChain;
 
-use super::cloud::{Found, Keys};
+use super::cloud::{Found, Keys, signed};
 use super::{Auth, CloudKeys, Proof, Secret, Unproven, hidden};
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
@@ -58,10 +58,7 @@ impl Auth for AliyunAcs3 {
         async move {
             let (keys, proof) = self.keys.get("Alibaba Cloud", found).await?;
             let nonce = format!("{:032x}", fastrand::u128(..));
-            let signed = sign_with(request, &keys, now, &nonce);
-            signed
-                .map(|()| proof)
-                .map_err(|error| Unproven::Wrong(format!("the call can't be signed: {error}")))
+            signed(sign_with(request, &keys, now, &nonce), proof)
         }
         .boxed()
     }

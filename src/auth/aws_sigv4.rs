@@ -12,7 +12,7 @@ use hyper::Request;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqsign_aws_core::{Credential, DefaultCredentialProvider};
 
-use super::cloud::{Found, Keys};
+use super::cloud::{Found, Keys, signed};
 use super::{Auth, AwsSettings, CloudKeys, Proof, Secret, Unproven};
 
 #[derive(Debug)]
@@ -81,10 +81,7 @@ impl Auth for AwsSigv4 {
     fn sign<'a>(&'a self, request: &'a mut Request<Bytes>, now: SystemTime) -> BoxFuture<'a, Result<Proof, Unproven>> {
         async move {
             let (keys, proof) = self.keys.get("AWS", found).await?;
-            let signed = self.sign_with(request, &keys, now);
-            signed
-                .map(|()| proof)
-                .map_err(|error| Unproven::Wrong(format!("the call can't be signed: {error}")))
+            signed(self.sign_with(request, &keys, now), proof)
         }
         .boxed()
     }

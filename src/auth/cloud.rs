@@ -22,6 +22,13 @@ pub(super) enum Keys<P> {
     },
 }
 
+/// What signing with keys came to, `proof` being that of the keys.
+pub(super) fn signed(outcome: Result<(), String>, proof: Proof) -> Result<Proof, Unproven> {
+    outcome
+        .map(|()| proof)
+        .map_err(|error| Unproven::Wrong(format!("the call can't be signed: {error}")))
+}
+
 /// What a provider finds, and when it ends.
 pub(super) type Found = (CloudKeys, Option<SystemTime>);
 

@@ -39,10 +39,7 @@ impl Contract {
 
     /// The contract of that name.
     pub(super) fn named(name: &str) -> Option<Contract> {
-        Contract::value_variants()
-            .iter()
-            .copied()
-            .find(|contract| contract.name() == name)
+        Contract::from_str(name, false).ok()
     }
 
     /// A call carries one record.
