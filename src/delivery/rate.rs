@@ -47,12 +47,17 @@ impl Bucket {
             level: 0,
             at: Moment::default(),
         };
-        bucket.level = bucket.most();
+        bucket.level = bucket.burst();
         bucket
     }
 
-    fn most(&self) -> i64 {
+    fn burst(&self) -> i64 {
         (self.rate.thousandths * 1000).max(ONE)
+    }
+
+    /// Moments are whole milliseconds: what comes in the one in which a token is whole is kept beside it.
+    fn most(&self) -> i64 {
+        self.burst().max(ONE + self.rate.thousandths - 1)
     }
 
     /// Puts in what has come since the last time.
