@@ -121,10 +121,11 @@ impl Supervisor {
 
     /// The next thing to do, if there is one by now.
     pub(super) fn poll(&mut self, now: Duration) -> Option<Effect> {
-        if self.change_is_whole().is_some_and(|at| now >= at)
+        if self.can_restart()
+            && self.change_is_whole().is_some_and(|at| now >= at)
             && let Some(effect) = self.restart(now)
         {
-            return effect;
+            return Some(effect);
         }
         match self.state {
             State::Due => Some(self.start()),
@@ -183,24 +184,21 @@ impl Supervisor {
         !matches!(self.state, State::Starting | State::Stopping)
     }
 
-    /// Files have changed: what runs is ended, what waits is started. `None` where that has to wait.
-    fn restart(&mut self, now: Duration) -> Option<Option<Effect>> {
-        if !self.can_restart() {
-            return None;
-        }
+    /// Files have changed: what runs is ended, what waits is started.
+    fn restart(&mut self, now: Duration) -> Option<Effect> {
         self.burst = None;
         self.failures = 0;
         match self.state {
-            State::Waiting { .. } | State::Due => Some(Some(self.start())),
+            State::Waiting { .. } | State::Due => Some(self.start()),
             State::Serving { .. } => {
                 self.state = State::Closing {
                     until: now + LAST_CALLS,
                 };
-                Some(Some(Effect::Close))
+                Some(Effect::Close)
             }
             State::Silent { .. } => {
                 self.state = State::Stopping;
-                Some(Some(Effect::Stop))
+                Some(Effect::Stop)
             }
             // It is on its way already, and reads its files anew.
             State::Closing { .. } | State::Starting | State::Stopping => None,
