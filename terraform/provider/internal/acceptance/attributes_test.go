@@ -98,15 +98,20 @@ func allCases(t *testing.T) []attributeCase {
 	return cases
 }
 
-// values are what an attribute is before and after, by its path.
+// ofAuth is what a path has within authentication, which functions and sinks have alike; else there is no `found`.
+func ofAuth(path string) (within string, found bool) {
+	_, within, found = strings.Cut(path, ".auth.")
+	return within, found
+}
+
+// values are what an attribute is before and after, by its path; authentication's stand there once.
 var values = map[string][2]any{
 	"batch.linger": {"0ms", "5ms"}, "batch.max_bytes": {"1MiB", "2MiB"}, "batch.max_records": {100, 50},
 	"concurrency.max_in_flight": {16, 8}, "dead_letter.guard.failed": {3, 4}, "dead_letter.guard.refused": {100, 101},
 	"dead_letter.max_redrives": {3, 0}, "dead_letter.topic": {"letters", "other-letters"},
 	"delivery": {"at_least_once", "exactly_once"}, "drain_timeout": {"40s", "41s"}, "filter": {"true", "value.amount > 0"},
-	"function.auth.audience": {"a", "b"}, "function.auth.region": {"r", "q"}, "function.auth.scope": {"a", "b"},
-	"function.auth.service": {"lambda", "other"}, "function.auth.token_url": {"http://127.0.0.1:1/", "http://127.0.0.1:2/"},
-	"function.auth.type": {"none", "aliyun_acs3"}, "function.batch_item_failures": {"from_first", "listed"},
+	"auth.audience": {"a", "b"}, "auth.region": {"r", "q"}, "auth.scope": {"a", "b"}, "auth.service": {"lambda", "other"},
+	"auth.token_url": {"http://127.0.0.1:1/", "http://127.0.0.1:2/"}, "auth.type": {"none", "aliyun_acs3"}, "function.batch_item_failures": {"from_first", "listed"},
 	"function.contract": {"json", "cloudevents_batch"}, "function.event_account": {"1", "2"},
 	"function.event_format": {"objects", "strings"}, "function.event_source": {"/a", "/b"}, "function.event_type": {"a", "b"},
 	"function.max_response_bytes": {"8MiB", "9MiB"}, "function.timeout": {"30s", "31s"},
@@ -136,13 +141,16 @@ func caseOf(t *testing.T, resource, path string, number int) attributeCase {
 		base = func() object { return pipelineFor(path, name) }
 	}
 	pair, known := values[path]
+	if within, found := ofAuth(path); found {
+		pair, known = values["auth."+within]
+	}
 	reference := strings.TrimSuffix(path, path[strings.LastIndex(path, ".")+1:])
 	switch way := path[strings.LastIndex(path, ".")+1:]; {
 	case path == "name":
 		pair, known = [2]any{name, name + "-other"}, true
 	case path == "source.group":
 		pair, known = [2]any{"group-" + name, "other-" + name}, true
-	case path == "function.auth.token_file":
+	case strings.HasSuffix(path, ".auth.token_file"):
 		pair, known = [2]any{worker.File("a"), worker.File("b")}, true
 	case path == "sinks[].stdout":
 		one := attributeCase{resource: resource, path: path, before: base(), after: base(), action: "update"}
@@ -194,24 +202,14 @@ func pipelineFor(path, name string) object {
 		"placement": object{"labels": object{"nowhere": "yes"}},
 	}
 	function := document["function"].(object)
-	field := strings.Split(strings.TrimPrefix(path, "function.auth."), ".")[0]
-	a, b := object{"env": "FNBRIDGE_TEST_A"}, object{"env": "FNBRIDGE_TEST_B"}
-	auth := map[string]object{
-		"token": {"type": "bearer"}, "username": {"type": "basic", "password": b}, "password": {"type": "basic", "username": a},
-		"keys[]": {"type": "hmac"}, "token_file": {"type": "oidc"}, "client_id": {"type": "oidc", "client_secret": b},
-		"client_secret": {"type": "oidc", "client_id": a}, "scope": {"type": "oidc", "client_id": a, "client_secret": b},
-		"audience": {"type": "oidc", "client_id": a, "client_secret": b}, "token_url": {"type": "oidc", "client_id": a, "client_secret": b},
-		"access_key_secret": {"type": "aliyun_acs3", "access_key_id": a},
-		"security_token":    {"type": "aliyun_acs3", "access_key_id": a, "access_key_secret": b},
-		"access_key_id":     {"type": "aws_sigv4", "region": "r", "secret_access_key": b},
-		"secret_access_key": {"type": "aws_sigv4", "region": "r", "access_key_id": a},
-		"session_token":     {"type": "aws_sigv4", "region": "r", "access_key_id": a, "secret_access_key": b},
-		"region":            {"type": "aws_sigv4"}, "service": {"type": "aws_sigv4", "region": "r"},
-	}[field]
-	if strings.HasPrefix(path, "function.auth.") && auth != nil {
-		function["auth"] = auth
-		if auth["type"] == "oidc" && field != "token_file" {
-			auth["token_url"] = "http://127.0.0.1:1/"
+	called := function
+	if strings.HasPrefix(path, "sinks[].http.") {
+		called = object{"url": "http://127.0.0.1:9/"}
+		document["sinks"] = []any{object{"http": called}}
+	}
+	if within, found := ofAuth(path); found {
+		if auth := authFor(strings.Split(within, ".")[0]); auth != nil {
+			called["auth"] = auth
 		}
 	}
 	switch path {
@@ -228,10 +226,28 @@ func pipelineFor(path, name string) object {
 	case "sinks[].name", "sinks[].kafka.cluster":
 		document["sinks"] = []any{object{"kafka": object{"topic": "results"}}}
 	}
-	if strings.HasPrefix(path, "sinks[].http.") {
-		document["sinks"] = []any{object{"http": object{"url": "http://127.0.0.1:9/"}}}
-	}
 	return document
+}
+
+// authFor is an authentication in which the field may be stated; nil: any.
+func authFor(field string) object {
+	a, b := object{"env": "FNBRIDGE_TEST_A"}, object{"env": "FNBRIDGE_TEST_B"}
+	auth := map[string]object{
+		"token": {"type": "bearer"}, "username": {"type": "basic", "password": b}, "password": {"type": "basic", "username": a},
+		"keys[]": {"type": "hmac"}, "token_file": {"type": "oidc"}, "client_id": {"type": "oidc", "client_secret": b},
+		"client_secret": {"type": "oidc", "client_id": a}, "scope": {"type": "oidc", "client_id": a, "client_secret": b},
+		"audience": {"type": "oidc", "client_id": a, "client_secret": b}, "token_url": {"type": "oidc", "client_id": a, "client_secret": b},
+		"access_key_secret": {"type": "aliyun_acs3", "access_key_id": a},
+		"security_token":    {"type": "aliyun_acs3", "access_key_id": a, "access_key_secret": b},
+		"access_key_id":     {"type": "aws_sigv4", "region": "r", "secret_access_key": b},
+		"secret_access_key": {"type": "aws_sigv4", "region": "r", "access_key_id": a},
+		"session_token":     {"type": "aws_sigv4", "region": "r", "access_key_id": a, "secret_access_key": b},
+		"region":            {"type": "aws_sigv4"}, "service": {"type": "aws_sigv4", "region": "r"},
+	}[field]
+	if auth["type"] == "oidc" && field != "token_file" {
+		auth["token_url"] = "http://127.0.0.1:1/"
+	}
+	return auth
 }
 
 // put states a value; a list gets one item, and a map the key 100, which `responses` takes, too.
