@@ -316,7 +316,7 @@ async fn change_saying(
         .await;
     let made = made.map_err(|error| Problem::of_change(name, error))?;
     let pipeline = made.pipeline.ok_or_else(|| Problem::no_pipeline(name))?;
-    Ok(answer(app, &fleetwide, StatusCode::OK, pipeline))
+    Ok(answer(app, &fleetwide, caller, StatusCode::OK, pipeline))
 }
 
 #[cfg(test)]

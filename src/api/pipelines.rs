@@ -18,6 +18,7 @@ use super::problem::{Kind, Problem, fields};
 use super::standing::{Fleetwide, summary};
 use super::wire::{Checked, HeldBy, PageQuery, Pipeline, PipelineList, PipelineSummary, ProblemDocument};
 use super::{App, author};
+use crate::config::hidden;
 use crate::control::access::{Caller, Role};
 use crate::control::registry::{self, Outcome, Precondition, Registered};
 
@@ -99,7 +100,7 @@ async fn get(State(app): State<App>, caller: Caller, Name(name): Name) -> Result
         let body = Pipeline {
             revision: None,
             status: summary(&app, &fleetwide, &name, None),
-            document: fields_of(file.document),
+            document: shown_to(&caller, &name, file.document),
         };
         return Ok(Json(body).into_response());
     }
@@ -109,7 +110,7 @@ async fn get(State(app): State<App>, caller: Caller, Name(name): Name) -> Result
         .get(&name)
         .await?
         .ok_or_else(|| Problem::no_pipeline(&name))?;
-    Ok(answer(&app, &fleetwide, StatusCode::OK, pipeline))
+    Ok(answer(&app, &fleetwide, &caller, StatusCode::OK, pipeline))
 }
 
 /// Creates or changes a pipeline. The same document again changes nothing. The body is the document, in YAML or JSON.
@@ -163,7 +164,7 @@ async fn put(
         .is_some_and(|changed| changed.verb == registry::Verb::Created);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let pipeline = made.pipeline.ok_or_else(|| Problem::no_pipeline(&name))?;
-    Ok(answer(&app, &fleetwide, status, pipeline))
+    Ok(answer(&app, &fleetwide, &caller, status, pipeline))
 }
 
 /// What becomes of a group's offsets.
@@ -276,12 +277,18 @@ async fn check(State(app): State<App>, caller: Caller, Text(text): Text) -> Resu
 }
 
 /// A registered pipeline as an answer, with its revision as the entity tag.
-pub(super) fn answer(app: &App, fleetwide: &Fleetwide, status: StatusCode, pipeline: Registered) -> Response {
+pub(super) fn answer(
+    app: &App,
+    fleetwide: &Fleetwide,
+    caller: &Caller,
+    status: StatusCode,
+    pipeline: Registered,
+) -> Response {
     let revision = pipeline.revision;
     let body = Pipeline {
         revision: Some(revision),
         status: summary(app, fleetwide, &pipeline.name, Some(&pipeline)),
-        document: fields_of(pipeline.document),
+        document: shown_to(caller, &pipeline.name, pipeline.document),
     };
     let mut response = (status, Json(body)).into_response();
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
@@ -290,7 +297,15 @@ pub(super) fn answer(app: &App, fleetwide: &Fleetwide, status: StatusCode, pipel
     response
 }
 
-fn fields_of(document: Value) -> Map<String, Value> {
+/// A document's fields, without secrets for whom they are none of their business: who may change the pipeline could read them anyway.
+fn shown_to(caller: &Caller, name: &str, document: Value) -> Map<String, Value> {
+    let document = match caller.may(Role::Editor, name) {
+        true => document,
+        false => {
+            let [document] = hidden([&document]);
+            document
+        }
+    };
     match document {
         Value::Object(fields) => fields,
         _ => Map::new(),

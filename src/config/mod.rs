@@ -6,6 +6,7 @@
 mod build;
 mod document;
 mod files;
+mod hidden;
 mod load;
 mod page;
 mod path;
@@ -19,6 +20,7 @@ mod tests;
 mod yaml;
 
 pub use build::{AccessSettings, StoreUrl, WorkerSettings};
+pub use hidden::hidden;
 pub use load::{Checked, Foundation, Loaded, Registration, check, check_text, documents, load};
 pub use page::{pipeline_page, worker_page};
 pub use problem::{Code, Problem, Problems};

@@ -35,6 +35,12 @@ pub fn worker_schema() -> &'static Value {
     &WORKER
 }
 
+/// Whether what follows the schema may be a secret.
+pub(super) fn is_secret(schema: &Value) -> bool {
+    let inside = schema["anyOf"].as_array();
+    schema[SECRET] == Value::Bool(true) || inside.is_some_and(|branches| branches.iter().any(is_secret))
+}
+
 fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::path::Path;
 use super::problem::{Code, Report};
 use super::quantity::{Size, Span};
-use super::schema::{ACTS_ON, AT_LEAST, AT_MOST, FORM, KIND, SECRET};
+use super::schema::{ACTS_ON, AT_LEAST, AT_MOST, FORM, KIND, is_secret};
 use super::yaml::{Data, Entry, Node};
 
 /// The document's value, less what was reported.
@@ -370,11 +370,6 @@ fn show(value: &Value, schema: &Value) -> String {
         }
         other => other.to_string(),
     }
-}
-
-fn is_secret(schema: &Value) -> bool {
-    let inside = schema["anyOf"].as_array();
-    schema[SECRET] == Value::Bool(true) || inside.is_some_and(|branches| branches.iter().any(is_secret))
 }
 
 /// A value as it is written in YAML.

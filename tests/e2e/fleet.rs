@@ -18,7 +18,6 @@ suite![
     a_function_is_registered_and_operated_from_the_command_line,
     reading_goes_on_where_an_operator_says_under_keys_of_its_own,
     records_that_an_operator_skips_are_dead_letters_and_the_lane_goes_on,
-    a_token_reaches_as_far_as_its_role_and_its_prefix,
     a_function_gets_the_secret_that_its_pipeline_names_and_the_next_one_when_it_changes,
     what_can_not_be_registered_is_refused_and_changes_nothing,
     files_are_read_again_when_they_change_and_a_bad_one_leaves_what_runs,
@@ -228,88 +227,6 @@ fn records_that_an_operator_skips_are_dead_letters_and_the_lane_goes_on(test: &T
     assert!(
         skipped.unwrap()["detail"].as_str().unwrap().contains("known poison"),
         "{log}"
-    );
-}
-
-fn a_token_reaches_as_far_as_its_role_and_its_prefix(test: &Test) {
-    let source = test.topic("in", 1);
-    let function = Server::echo();
-    let store = format!("sqlite://{}/fleet.db", test.folder().display());
-    let guarded = setting(test)
-        .with("access", json!({"tokens": true}))
-        .with("store", json!(store));
-    let worker = test.member(&guarded);
-    let url = worker.url();
-    let run = |token: &str, arguments: &[&str]| {
-        Worker::run(test.folder(), &[arguments, &["--url", &url, "--token", token]].concat())
-    };
-    let refused = |token: &str, arguments: &[&str], code: &str| {
-        let ended = run(token, arguments);
-        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {}", ended.output);
-        assert!(ended.log.contains(&format!("[{code}]")), "{arguments:?}: {}", ended.log);
-    };
-    refused("nobody", &["pipelines", "list"], "unauthenticated");
-
-    let first = Worker::run(
-        test.folder(),
-        &["tokens", "create", "ops", "--role", "admin", "--store", &store],
-    );
-    let admin = first.output.trim().to_owned();
-    wait::until_true("the first token to be known", || {
-        run(&admin, &["pipelines", "list"]).status.success()
-    });
-    let create = |role: &str| {
-        let made = run(
-            &admin,
-            &[
-                "tokens", "create", role, "--role", role, "--prefix", "pay-", "-o", "json",
-            ],
-        );
-        serde_json::from_str::<Value>(&made.output).unwrap_or_else(|_| panic!("{}", made.log))
-    };
-    let secret = |made: &Value| made["secret"].as_str().unwrap().to_owned();
-    let (viewer, editor) = (create("viewer"), create("editor"));
-    let known = || run(&secret(&editor), &["pipelines", "list"]).status.success();
-    wait::until_true("the editor's token to be known", known);
-
-    let register = |token: &str, name: &str| {
-        run(
-            token,
-            &["register", &source, &function.url(), "--name", name, "--no-wait"],
-        )
-    };
-    assert!(register(&secret(&editor), "pay-in").status.success());
-    refused(&secret(&editor), &["pipelines", "pause", "orders"], "forbidden");
-    refused(&secret(&viewer), &["pipelines", "pause", "pay-in"], "forbidden");
-    refused(&secret(&editor), &["tokens", "list"], "forbidden");
-    refused(&secret(&editor), &["audit-log"], "forbidden");
-    assert!(register(&admin, &test.name("other")).status.success());
-    let seen: Value =
-        serde_json::from_str(&run(&secret(&viewer), &["pipelines", "list", "-o", "json"]).output).unwrap();
-    let names: Vec<&str> = seen["pipelines"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|p| p["name"].as_str())
-        .collect();
-    assert_eq!(names, ["pay-in"], "a token sees what it reaches");
-
-    let id = viewer["id"].as_str().unwrap().to_owned();
-    assert!(run(&admin, &["tokens", "revoke", &id]).status.success());
-    let revoked = || {
-        run(&secret(&viewer), &["pipelines", "list"])
-            .log
-            .contains("[unauthenticated]")
-    };
-    wait::within(Duration::from_secs(3), "a revoked token to be refused", || {
-        revoked().then_some(())
-    });
-    let kept = std::fs::read(test.folder().join("fleet.db")).unwrap();
-    let text = secret(&editor);
-    let bits = text.rsplit('_').next().unwrap().as_bytes();
-    assert!(
-        !kept.windows(bits.len()).any(|window| window == bits),
-        "only a hash is kept"
     );
 }
 

@@ -3,6 +3,7 @@
 //! Tests run side by side on shared brokers, each with topics and groups of its own, and wait for named conditions,
 //! never for time to pass. A broker that can't be had fails the test that needs it.
 
+mod access;
 mod audit;
 mod contracts;
 mod crash;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         identity::tests(),
         crash::tests(),
         exactly_once::tests(),
+        access::tests(),
         fleet::tests(),
         letters::tests(),
         redrive::tests(),

@@ -30,7 +30,8 @@ pub use crate::letters::Passed;
 pub use crate::telemetry::PipelineEvent;
 pub use crate::telemetry::status::{LastError, LimitUse, PartitionStatus, Phase, SinkStatus, TaskStatus, TaskSummary};
 
-/// A pipeline as it is answered: the document as it was sent, and beside it what the fleet knows.
+/// A pipeline as it is answered: the document as it was sent, and beside it what the fleet knows. Who may not change the pipeline sees
+/// `(hidden N)` instead of a text that may be a secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Pipeline {
     /// Counts the pipeline's changes from 1; absent for one from a file.

@@ -7,6 +7,7 @@ use std::path::{Path as FilePath, PathBuf};
 use hyper::Uri;
 
 use crate::config::document::TextDoc;
+use crate::config::hidden::is_hidden;
 use crate::config::path::Path;
 use crate::config::problem::{Code, Report};
 use crate::function::{check_header, check_url};
@@ -63,6 +64,9 @@ pub(super) fn headers(
 /// Text, from wherever it stands. What it says is in no message.
 pub(super) fn text(doc: &TextDoc, path: &Path, base: &FilePath, report: &mut Report<'_>) -> Option<String> {
     let found = match doc {
+        TextDoc::Here(text) if is_hidden(text) => Err(format!(
+            "found {text}, which is shown instead of a secret to who may not see it; expected the secret, or {{secret: NAME}}"
+        )),
         TextDoc::Here(text) => return Some(text.clone()),
         TextDoc::Elsewhere { env: Some(name), .. } => from_environment(name),
         TextDoc::Elsewhere { file: Some(file), .. } => from_file(&base.join(file)),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Changed, Difference, Registered, SeekOrder, SkipOrder, difference};
+use crate::config::hidden;
 
 /// So many orders to skip are kept.
 const MOST_SKIPS: usize = 100;
@@ -121,7 +122,8 @@ pub fn put(
     let Some(existing) = existing else {
         return Ok(created(last_revision + 1, document, author));
     };
-    let changes = difference(&existing.document, &document);
+    let [before, after] = hidden([&existing.document, &document]);
+    let changes = difference(&before, &after);
     if changes.is_empty() {
         return Ok(Outcome::Same(existing.clone()));
     }

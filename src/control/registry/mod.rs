@@ -88,7 +88,7 @@ pub struct Changed {
     pub by: String,
     /// When, in milliseconds since the Unix epoch.
     pub at_ms: i64,
-    /// What differs from the revision before.
+    /// What differs from the revision before; secrets are hidden.
     pub changes: Vec<Difference>,
     /// The document from then on; null where the pipeline was deleted.
     pub document: Value,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
@@ -72,6 +73,24 @@ data "fnbridge_fleet" "it" {}
 			Config:      of + `data "fnbridge_pipeline" "it" { name = "of-nobody" }`,
 			ExpectError: said(`found no pipeline named "of-nobody"`),
 		},
+	)
+}
+
+// Whoever may only look plans what whoever may change has applied: nothing.
+func TestViewerPlansNothingWhereNothingDiffers(t *testing.T) {
+	made := worker.Ask(t, http.MethodPost, "/v1/tokens", object{"name": "looks", "role": "viewer"})
+	written := pipeline("looked-at", `
+  function = {
+    url     = "http://127.0.0.1:9/"
+    headers = { x-team = { value = "payments" } }
+    auth    = { type = "bearer", token = { value_wo = "`+secretText+`" } }
+  }`)
+	viewed := settings(worker.URL, made["secret"].(string)) + written
+	steps(t,
+		resource.TestStep{Config: settings(worker.URL, stage.Token) + written},
+		resource.TestStep{Config: viewed, PlanOnly: true},
+		resource.TestStep{Config: strings.Replace(viewed, `"unread"`, `"unread-too"`, 1), ExpectError: said("The provider's `token`")},
+		resource.TestStep{Config: settings(worker.URL, stage.Token) + written},
 	)
 }
 

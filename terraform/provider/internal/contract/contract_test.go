@@ -113,6 +113,19 @@ func TestTextThatIsSecretIsLeftOut(t *testing.T) {
 	}
 }
 
+// To a token that may only look, fnbridge shows that there is a text, and not which: nothing differs for that.
+func TestTextThatIsHiddenIsWhatItWas(t *testing.T) {
+	var beyond []string
+	document := Parse([]byte(`{"function": {"url": "u", "auth": {"token": "(hidden 1)"}, "headers": {"a": "(hidden 2)", "b": "(hidden 1)"}}}`))
+	before := known(t, `{"function": {"url": "u", "auth": {"token": {}}, "headers": {"a": {"value": "plain"}, "b": {}}}}`)
+	if found := Pipeline().Decode(document, before, "", &beyond); !found.Equal(before) || len(beyond) > 0 {
+		t.Fatalf("found %v, %v", found, beyond)
+	}
+	if found := Pipeline().Decode(document, tftypes.Value{}, "", &beyond); strings.Contains(found.String(), "hidden") {
+		t.Fatalf("found %v", found)
+	}
+}
+
 func TestEveryProblemIsNamedAtItsField(t *testing.T) {
 	found := Pipeline().Problems(known(t, `{"name": "Bad", "ordering": "sideways", "retry": {"max_attempts": 0, "max_age": "soon"},
 		"responses": {"99": "drop", "409": "shrug"}, "batch": {"max_bytes": "lots"}, "filter": "", "tasks": 0,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"regexp"
 	"sort"
 	"strings"
 
@@ -99,6 +100,9 @@ func (f *Field) encodeReference(value tftypes.Value) (any, error) {
 	return encoded, nil
 }
 
+// hidden is what fnbridge shows instead of a text that may be a secret, to a token that may only look: it says nothing of the text.
+var hidden = regexp.MustCompile(`^\(hidden [0-9]+\)$`)
+
 // Decode makes Terraform's value of a document's. Where nothing was stated before, the default counts as nothing. What this
 // version knows no place for is named in `beyond`.
 func (f *Field) Decode(document any, before tftypes.Value, at string, beyond *[]string) tftypes.Value {
@@ -139,8 +143,12 @@ func (f *Field) Decode(document any, before tftypes.Value, at string, beyond *[]
 		case Text:
 			return known(found)
 		case Reference:
+			isHidden := hidden.MatchString(found)
+			if isHidden && stated {
+				return before
+			}
 			literal := map[string]any{}
-			if f.Child("value") != nil && !wasWriteOnly(before) {
+			if f.Child("value") != nil && !wasWriteOnly(before) && !isHidden {
 				literal["value"] = found
 			}
 			return known(f.decodeObject(literal, tftypes.Value{}, at, beyond))
