@@ -49,15 +49,18 @@ async fn scaler(
     let demands: Vec<Demand> = (names.filter(|name| name.starts_with(&caller.prefix)))
         .map(|name| demand(fleetwide.tasks(name).map(|(_, task)| task)))
         .collect();
-    Ok(Json(Scaler {
-        undispatched_records: demands.iter().map(|demand| demand.undispatched).sum(),
-        oldest_undispatched_seconds: demands.iter().map(|demand| demand.oldest_seconds).fold(0.0, f64::max),
+    Ok(Json(told(&demands, f64::from(within))))
+}
+
+fn told(demands: &[Demand], within_seconds: f64) -> Scaler {
+    let helped = || demands.iter().filter(|demand| !demand.blocked);
+    let wanted = demands.iter().map(|demand| wanted_workers(demand, within_seconds));
+    Scaler {
+        undispatched_records: helped().map(|demand| demand.undispatched).sum(),
+        oldest_undispatched_seconds: helped().map(|demand| demand.oldest_seconds).fold(0.0, f64::max),
         workers: demands.iter().map(|demand| demand.workers).max().unwrap_or(0),
-        wanted_workers: (demands.iter())
-            .map(|demand| wanted_workers(demand, f64::from(within)))
-            .max()
-            .unwrap_or(1),
-    }))
+        wanted_workers: wanted.max().unwrap_or(1),
+    }
 }
 
 /// What the tasks of one pipeline have to do; what is paused has nothing to.
@@ -72,5 +75,37 @@ fn demand<'a>(tasks: impl Iterator<Item = &'a TaskSummary>) -> Demand {
         records_per_second: total(tasks.iter().map(|task| task.records_per_second)),
         busy: total(tasks.iter().map(|task| task.busy)) / workers.max(1) as f64,
         blocked: (tasks.iter()).any(|task| matches!(task.phase, Phase::Blocked | Phase::Waiting)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_worker_would_take_up_is_not_told_as_waiting_for_one() {
+        let running = Demand {
+            workers: 2,
+            partitions: 4,
+            undispatched: 10,
+            oldest_seconds: 3.0,
+            records_per_second: 5.0,
+            busy: 0.1,
+            blocked: false,
+        };
+        let down = Demand {
+            workers: 3,
+            undispatched: 1_000_000,
+            oldest_seconds: 900.0,
+            blocked: true,
+            ..running
+        };
+        let scaler = told(&[running, down], 30.0);
+        assert_eq!(
+            (scaler.undispatched_records, scaler.oldest_undispatched_seconds),
+            (10, 3.0)
+        );
+        assert_eq!((scaler.workers, scaler.wanted_workers), (3, 3), "it keeps what it has");
+        assert_eq!(told(&[], 30.0).wanted_workers, 1);
     }
 }

@@ -18,8 +18,8 @@ pub struct ScalerQuery {
     pub within_seconds: Option<u32>,
 }
 
-/// The work that waits for workers. Records that are with the function, or wait for it to be asked again, count as lag and not here; a
-/// paused pipeline's count nowhere.
+/// The work that waits for workers. Records that are with the function, or wait for it to be asked again, count as lag and not here; nor do those
+/// of a pipeline that is paused, or waits for its function, a sink or an operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Scaler {
     /// Records that no call has carried yet and none carries now.
