@@ -107,7 +107,12 @@ fn each_command_works_against_it_and_what_its_broker_lacks_is_refused_by_name() 
     works("pipelines restart flights", "");
     works("pipelines skip flights flights/0/100000 --reason later", "");
     works("tokens list", "");
-    works("secrets list", "");
+    works(
+        concat!("secrets set key --from-file ", env!("CARGO_MANIFEST_DIR"), "/LICENSE"),
+        "key written",
+    );
+    works("secrets list", "key");
+    works("secrets delete key --yes", "");
     refused("secrets delete nothing --yes", "[not_found]");
     refused(
         "pipelines seek flights --to earliest --pause",

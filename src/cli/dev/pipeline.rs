@@ -14,7 +14,7 @@ use super::args::{Called, Plan};
 use crate::api;
 use crate::config::{Foundation, WorkerSettings};
 use crate::control::Supervisor;
-use crate::control::access::Secrets;
+use crate::control::access::{Secrets, SecretsKey};
 use crate::control::fleet::{Duty, Fleet, Here, Identity, Member};
 use crate::control::letters::Letters;
 use crate::control::registry::{self, Author, Precondition, Registered};
@@ -60,7 +60,7 @@ impl Running {
         let store = store::open(STORE).map_err(|error| error.to_string())?;
         let supervisor = Supervisor::start().map_err(|error| format!("no threads to run the pipeline on: {error}"))?;
         let supervisor = Arc::new(supervisor);
-        let secrets = Secrets::new(store.clone(), None);
+        let secrets = Secrets::new(store.clone(), Some(SecretsKey::random()?));
         let here = Arc::new(Here {
             identity: Identity::of_this_process(
                 WORKER,

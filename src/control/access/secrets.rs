@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,16 @@ use crate::store::{Store, StoreError, Write};
 pub struct SecretsKey([u8; 32]);
 
 impl SecretsKey {
+    /// A key that nobody else has: what it encrypts is lost with this process.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn random() -> Result<SecretsKey, String> {
+        let mut key = [0; 32];
+        rand::fill(&mut key).map_err(|_| "the system gives no random numbers")?;
+        Ok(SecretsKey(key))
+    }
+
     /// Reads a key: 32 bytes as base64, or as 64 hexadecimal digits.
     ///
     /// # Errors
