@@ -21,7 +21,7 @@ const usage = `usage:
   checks schema ADDRESS NPM-PACKAGE RESOURCE…           a provider's schema, out of its CDK bindings
   checks kinds FOLDER SWAGGER DEFINITION…               schemas of Kubernetes' kinds and of custom resources
   checks objects PLAN.json SCHEMA.json FOLDER PAGE.md   the objects of a plan against those schemas, their queries against the page
-  checks worker PLAN.json SCHEMA.json FNBRIDGE POSTGRES  a pod of a plan as a worker on this machine; POSTGRES is the folder of initdb`
+  checks worker PLAN.json SCHEMA.json FNBRIDGE POSTGRES  two pods of a plan as a fleet on this machine; POSTGRES is the folder of initdb`
 
 func main() {
 	// Terraform starts the program under a provider's name, from a folder of the mirror.
