@@ -100,12 +100,22 @@ func checkObjects(plan, schemaFile, kinds, page string) error {
 		return err
 	}
 	problems = append(problems, known.Problems(queries)...)
+	alerts, err := metrics.Alerts(all)
+	if err != nil {
+		return err
+	}
+	// What does not parse is told of already.
+	if len(problems) == 0 {
+		if problems, err = metrics.Untrue(alerts); err != nil {
+			return err
+		}
+	}
 	if len(all) == 0 {
 		problems = append(problems, "found no Kubernetes object in the plan")
 	}
 	if len(problems) != 0 {
 		return fmt.Errorf("%s", strings.Join(problems, "\n"))
 	}
-	fmt.Printf("%d objects, %d queries\n", len(all), len(queries))
+	fmt.Printf("%d objects, %d queries, %d alerts\n", len(all), len(queries), len(alerts))
 	return nil
 }

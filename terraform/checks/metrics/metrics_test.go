@@ -37,7 +37,7 @@ func TestAQueryThatNoWorkerAnswersIsFound(t *testing.T) {
 		`fnbridge_breaker_open{outcome="x"}`:        "no label outcome",
 		`sum by (sink) (fnbridge_breaker_open)`:     "label sink",
 		`label_values(fnbridge_breaker_open, sink)`: "label sink",
-		`sum by (pipeline) (fnbridge_breaker_open`:  "unexpected token",
+		`sum by (pipeline) (fnbridge_breaker_open`:  "unclosed left parenthesis",
 		`process_cpu_seconds_total`:                 "found process_cpu_seconds_total",
 		`{pipeline="orders"}`:                       "without a name",
 	} {

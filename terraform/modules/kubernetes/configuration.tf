@@ -14,6 +14,8 @@ locals {
   scheme       = var.tls == null ? "http" : "https"
   most_workers = var.autoscaling == null ? var.replicas : max(var.replicas, var.autoscaling.max_replicas)
 
+  least_workers = var.autoscaling == null ? var.replicas : var.autoscaling.min_replicas
+
   # KAFKA_DEFAULT_USERNAME for the cluster `default`. Names have no underscore, so that no two of them meet.
   variable_of = { for name in keys(var.clusters) : name => "KAFKA_${upper(replace(name, "-", "_"))}" }
 

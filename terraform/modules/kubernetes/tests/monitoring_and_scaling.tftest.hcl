@@ -98,6 +98,27 @@ run "what_has_to_be_seen_is_alerted_on_and_drawn" {
   }
 }
 
+run "an_alert_looks_at_four_scrapes_and_counts_the_workers_that_there_are_at_least" {
+  command = plan
+
+  variables {
+    monitoring = { interval = "1m", thresholds = { stuck_seconds = 600 } }
+  }
+
+  assert {
+    condition = [
+      for rule in kubernetes_manifest.alerts[0].manifest.spec.groups[0].rules : "${rule.for} ${length(regexall("\\[240s\\]", rule.expr))}" if rule.alert == "FnbridgePartitionStuck"
+    ] == ["600s 1"]
+    error_message = "what is settled is looked for in four scrapes' time, and lacks for as long as was said"
+  }
+  assert {
+    condition = [
+      for rule in kubernetes_manifest.alerts[0].manifest.spec.groups[0].rules : endswith(rule.expr, "< 2") if rule.alert == "FnbridgeWorkersMissing"
+    ] == [true]
+    error_message = "the autoscaler leaves two"
+  }
+}
+
 run "egress_is_what_is_named" {
   command = plan
 
