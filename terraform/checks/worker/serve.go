@@ -142,7 +142,7 @@ func (p *pod) answers(trigger any) error {
 		return err
 	}
 	name := text(trigger, "metadata", "valueLocation")
-	answer, err := p.ask(address.Path)
+	answer, err := p.ask(address.RequestURI())
 	if err != nil {
 		return fmt.Errorf("the scaler asks %s: %w %s", address.Path, err, answer)
 	}

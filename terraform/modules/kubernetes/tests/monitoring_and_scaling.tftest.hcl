@@ -43,8 +43,8 @@ run "the_autoscaler_asks_the_fleet" {
     error_message = "records a worker, seconds of the oldest, and workers as they are"
   }
   assert {
-    condition     = alltrue([for trigger in kubernetes_manifest.scaler[0].manifest.spec.triggers : trigger.metadata.url == "https://fnbridge.streaming.svc:8470/v1/scaler"])
-    error_message = "the service is asked"
+    condition     = alltrue([for trigger in kubernetes_manifest.scaler[0].manifest.spec.triggers : trigger.metadata.url == "https://fnbridge.streaming.svc:8470/v1/scaler?within_seconds=30"])
+    error_message = "the service is asked, and workers are wanted for the age that is asked for"
   }
   assert {
     condition     = kubernetes_manifest.scaler_token[0].manifest.spec.secretTargetRef == [{ parameter = "token", name = "keda-token", key = "token" }]
@@ -125,7 +125,7 @@ run "egress_is_what_is_named" {
   variables {
     network_policy = {
       from   = [{ namespace_labels = { team = "payments" }, pod_labels = { role = "deployer" } }, { cidr = "10.1.0.0/16" }]
-      egress = [{ cidr = "10.2.0.0/16", ports = [9092, 5432] }]
+      egress = [{ cidr = "10.2.0.0/16", ports = [9092, 5432] }, { pod_labels = { app = "kafka" }, ports = [9092] }]
     }
   }
 
@@ -134,7 +134,11 @@ run "egress_is_what_is_named" {
     error_message = "both ways"
   }
   assert {
-    condition     = length(kubernetes_network_policy_v1.workers[0].spec[0].egress) == 3 && length(kubernetes_network_policy_v1.workers[0].spec[0].ingress[0].from) == 5
+    condition     = length(kubernetes_network_policy_v1.workers[0].spec[0].egress) == 4 && length(kubernetes_network_policy_v1.workers[0].spec[0].ingress[0].from) == 5
     error_message = "DNS, each other and what was named; the fleet, Prometheus, KEDA and the two peers"
+  }
+  assert {
+    condition     = kubernetes_network_policy_v1.workers[0].spec[0].egress[3].to[0].pod_selector[0].match_labels.app == "kafka"
+    error_message = "pods are named by their labels"
   }
 }
