@@ -109,6 +109,12 @@ func checkObjects(plan, schemaFile, kinds, page string) error {
 		if problems, err = metrics.Untrue(alerts); err != nil {
 			return err
 		}
+		namespace, job := metrics.Fleet(alerts)
+		empty, err := known.Empty(queries, namespace, job)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, empty...)
 	}
 	if len(all) == 0 {
 		problems = append(problems, "found no Kubernetes object in the plan")

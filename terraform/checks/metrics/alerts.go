@@ -21,6 +21,13 @@ import (
 // every is how often a fleet of the stories is scraped and its alerts are evaluated.
 const every = 15 * time.Second
 
+const (
+	// lookback is for how long Prometheus takes a sample for the current one.
+	lookback = 5 * time.Minute
+	// patience is for a query of these few samples.
+	patience = 10 * time.Second
+)
+
 // Alert is a rule, and whose samples it is about.
 type Alert struct {
 	Name, Expression string
@@ -126,7 +133,7 @@ func (s *set) Err() error         { return nil }
 
 // Firing is when an alert first fires over samples, as Prometheus would have it; false where it never does.
 func (a Alert) Firing(all []Samples) (time.Duration, bool, error) {
-	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1_000_000, Timeout: 10 * time.Second, LookbackDelta: 5 * time.Minute, EnableNegativeOffset: true})
+	engine := newEngine()
 	defer engine.Close()
 	end := 0
 	for _, series := range all {
@@ -175,6 +182,14 @@ func holds(engine *promql.Engine, samples database, expression string, now time.
 	return holding, nil
 }
 
+// Fleet is whose samples alerts are about: all of them are one fleet's.
+func Fleet(alerts []Alert) (namespace, job string) {
+	if len(alerts) == 0 {
+		return "", ""
+	}
+	return alerts[0].namespace, alerts[0].job
+}
+
 // Untrue are alerts that don't do what a story of a fleet says that they do: fire in time, and fire in no other.
 func Untrue(alerts []Alert) ([]string, error) {
 	if len(alerts) == 0 {
@@ -182,7 +197,7 @@ func Untrue(alerts []Alert) ([]string, error) {
 	}
 	var problems []string
 	told := map[string]bool{}
-	for _, story := range stories(alerts[0].namespace, alerts[0].job) {
+	for _, story := range stories(Fleet(alerts)) {
 		var fired []string
 		for _, alert := range alerts {
 			at, fires, err := alert.Firing(story.samples)

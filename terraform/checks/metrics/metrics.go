@@ -127,12 +127,7 @@ func (p Page) Problems(queries []Query) []string {
 }
 
 func (p Page) problems(text string) []string {
-	text = aVariable.ReplaceAllString(text, "5m")
-	text = anyParameter.ReplaceAllString(text, "x")
-	if found := labelsOf.FindStringSubmatch(text); found != nil {
-		text = fmt.Sprintf("max by (%s) (%s)", found[2], found[1])
-	}
-	parsed, err := parser.ParseExpr(text)
+	parsed, err := parser.ParseExpr(concrete(text))
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -174,6 +169,16 @@ func (p Page) problems(text string) []string {
 		return nil
 	})
 	return problems
+}
+
+// concrete is a query with x in place of what Grafana puts in.
+func concrete(text string) string {
+	text = aVariable.ReplaceAllString(text, "5m")
+	text = anyParameter.ReplaceAllString(text, "x")
+	if found := labelsOf.FindStringSubmatch(text); found != nil {
+		text = fmt.Sprintf("max by (%s) (%s)", found[2], found[1])
+	}
+	return text
 }
 
 // foreign are problems with a metric that is not a worker's: only `up` is expected, which Prometheus has of each target.

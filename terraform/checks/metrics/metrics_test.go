@@ -51,6 +51,24 @@ func TestAQueryThatNoWorkerAnswersIsFound(t *testing.T) {
 	}
 }
 
+func TestAQueryThatFindsNothingIsFound(t *testing.T) {
+	for query, isEmpty := range map[string]bool{
+		`sum(fnbridge_breaker_open{namespace="streaming",job="fleet",pipeline=~"$pipeline"})`:                                false,
+		`histogram_quantile(0.5, sum by (le) (rate(fnbridge_call_duration_seconds_bucket[$__rate_interval])))`:               false,
+		`label_values(fnbridge_breaker_open, pipeline)`:                                                                      false,
+		`sum(fnbridge_breaker_open{job="another"})`:                                                                          true,
+		`max by (pipeline) (fnbridge_breaker_open) and max by (outcome) (fnbridge_call_duration_seconds_count{outcome="x"})`: true,
+	} {
+		problems, err := page(t).Empty([]Query{{"here", query}}, "streaming", "fleet")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isEmpty != (len(problems) == 1) {
+			t.Errorf("%s: expected it to be empty: %t, found %q", query, isEmpty, problems)
+		}
+	}
+}
+
 func TestQueriesOfAlertsAndDashboardsAreFound(t *testing.T) {
 	rule := map[string]any{"kind": "PrometheusRule", "spec": map[string]any{"groups": []any{
 		map[string]any{"name": "g", "rules": []any{map[string]any{"alert": "A", "expr": "a"}}},
