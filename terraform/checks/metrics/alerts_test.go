@@ -17,8 +17,10 @@ func untrue(t *testing.T, expression string, lasting time.Duration) string {
 	// Of the others, none is there.
 	var ours []string
 	for _, problem := range problems {
-		if strings.Contains(problem, "BreakerOpen") {
-			ours = append(ours, problem)
+		for _, about := range []string{"expected FnbridgeBreakerOpen to", "FnbridgeBreakerOpen fires", "FnbridgeBreakerOpen: "} {
+			if strings.Contains(problem, about) {
+				ours = append(ours, problem)
+			}
 		}
 	}
 	return strings.Join(ours, "\n")

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"math"
 	"time"
 
@@ -68,6 +69,12 @@ func but(changes map[string]series) map[string]series {
 		worker[name] = before.then(change)
 	}
 	return worker
+}
+
+func with(changes, more map[string]series) map[string]series {
+	all := maps.Clone(changes)
+	maps.Copy(all, more)
+	return all
 }
 
 // gone is a worker that nobody knows of any more, or one that does not answer.
@@ -141,7 +148,8 @@ func stories(namespace, job string) []story {
 		}, stuck),
 		one("a record is given up, as the first of its kind", map[string]span{"FnbridgeNewDeadLetters": minutes(5, 5.5)},
 			map[string]series{"fnbridge_dead_letters_arrived_total": always(1)}),
-		one("the function goes away", map[string]span{"FnbridgeBreakerOpen": minutes(7, 7.5)}, map[string]series{"fnbridge_breaker_open": always(1)}),
+		one("the function goes away", map[string]span{"FnbridgeBreakerOpen": minutes(7, 7.5), "FnbridgeOldestUnsettled": minutes(20, 22)},
+			with(stuck, map[string]series{"fnbridge_breaker_open": always(1)})),
 		one("a guard trips", map[string]span{"FnbridgeGuardTripped": minutes(6, 6.5)}, map[string]series{"fnbridge_guard_tripped": always(1)}),
 		one("a dead-letter topic can't be written", map[string]span{"FnbridgeDeadLettersBlocked": minutes(6, 6.5)},
 			map[string]series{"fnbridge_dead_letters_blocked": always(1)}),

@@ -9,12 +9,14 @@ locals {
   # This fleet's samples: Prometheus names a job by the service that it scrapes.
   here = "namespace=\"${var.namespace}\",job=\"${var.name}\""
 
-  # Long enough for four scrapes: an increase is seen between two of them.
+  # Long enough for four scrapes: an increase is seen between two of them. While the function is away, all of a pipeline's partitions stand, and
+  # FnbridgeBreakerOpen tells of it once.
   interval_seconds = try(tonumber(trimsuffix(var.monitoring.interval, "s")), tonumber(trimsuffix(var.monitoring.interval, "m")) * 60, 15)
   settling_seconds = max(60, 4 * local.interval_seconds)
   stuck            = <<-E
     max by (pipeline, topic, partition) (fnbridge_unsettled_records{%[1]s}) > 0
     unless sum by (pipeline, topic, partition) (increase(fnbridge_settled_records_total{%[1]s}[${local.settling_seconds}s])) > 0
+    unless on (pipeline) max by (pipeline) (fnbridge_breaker_open{%[1]s}) > 0
   E
 
   alerts = [
