@@ -193,12 +193,12 @@ variable "functions" {
       for function in values(var.functions) :
       length([for source in [function.oss == null ? null : "oss", function.zip_file, function.container == null ? null : "container"] : source if source != null]) == 1
     ])
-    error_message = "each function has one of oss, zip_file and container."
+    error_message = "found ${jsonencode({ for name, function in var.functions : name => [for source in ["oss", "zip_file", "container"] : source if function[source] != null] })}, expected each function to have one of oss, zip_file and container."
   }
 
   validation {
     condition     = alltrue([for function in values(var.functions) : (function.container != null) == (function.runtime == "custom-container")])
-    error_message = "container goes with the runtime custom-container, and with it alone."
+    error_message = "found runtimes ${jsonencode({ for name, function in var.functions : name => function.runtime })}, expected custom-container with container, and with it alone."
   }
 
   validation {
@@ -258,7 +258,7 @@ variable "pipelines" {
 
   validation {
     condition     = alltrue([for pipeline in values(var.pipelines) : length(pipeline.topics) > 0 && !contains(pipeline.topics, coalesce(pipeline.sink, "/"))])
-    error_message = "each pipeline has topics, and its sink is none of them."
+    error_message = "found topics and sinks ${jsonencode({ for name, pipeline in var.pipelines : name => [pipeline.topics, pipeline.sink] })}, expected each pipeline to have topics, and a sink that is none of them."
   }
 
   validation {
