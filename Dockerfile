@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # An image of fnbridge: the binary, the libraries it is linked with, and certificates; no shell, no root. docs/deploy.md says how it is made.
-# No test builds it, as those run where there is no container engine; what is in it, release archives and the pods of terraform/test, is tested.
+# No test builds it, as those run where there is no container engine. terraform/test holds the libraries of the binary against this image's, and runs it as pods do.
 
 FROM rust:1.88-bookworm AS build
 RUN apt-get update \

@@ -21,7 +21,7 @@ const usage = `usage:
   checks schema ADDRESS NPM-PACKAGE RESOURCE…           a provider's schema, out of its CDK bindings
   checks kinds FOLDER SWAGGER DEFINITION…               schemas of Kubernetes' kinds and of custom resources
   checks objects PLAN.json SCHEMA.json FOLDER PAGE.md   the objects of a plan against those schemas, their queries against the page
-  checks worker PLAN.json SCHEMA.json FNBRIDGE POSTGRES  a pod of a plan as a worker on this machine; POSTGRES is the folder of initdb`
+  checks worker PLAN.json SCHEMA.json FNBRIDGE POSTGRES  two pods of a plan as a fleet on this machine; POSTGRES is the folder of initdb`
 
 func main() {
 	// Terraform starts the program under a provider's name, from a folder of the mirror.
@@ -100,12 +100,28 @@ func checkObjects(plan, schemaFile, kinds, page string) error {
 		return err
 	}
 	problems = append(problems, known.Problems(queries)...)
+	alerts, err := metrics.Alerts(all)
+	if err != nil {
+		return err
+	}
+	// What does not parse is told of already.
+	if len(problems) == 0 {
+		if problems, err = metrics.Untrue(alerts); err != nil {
+			return err
+		}
+		namespace, job := metrics.Fleet(alerts)
+		empty, err := known.Empty(queries, namespace, job)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, empty...)
+	}
 	if len(all) == 0 {
 		problems = append(problems, "found no Kubernetes object in the plan")
 	}
 	if len(problems) != 0 {
 		return fmt.Errorf("%s", strings.Join(problems, "\n"))
 	}
-	fmt.Printf("%d objects, %d queries\n", len(all), len(queries))
+	fmt.Printf("%d objects, %d queries, %d alerts\n", len(all), len(queries), len(alerts))
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/VictoriaMetrics/metricsql"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 
 	"fnbridge.dev/terraform/checks/objects"
 )
@@ -33,16 +34,16 @@ func ReadPage(file string) (Page, error) {
 	}
 	page := Page{}
 	for _, row := range aRow.FindAllStringSubmatch(string(text), -1) {
-		labels := slices.Clone(scraped)
+		has := slices.Clone(scraped)
 		for _, label := range aLabel.FindAllStringSubmatch(row[3], -1) {
-			labels = append(labels, label[1])
+			has = append(has, label[1])
 		}
 		if row[2] != "histogram" {
-			page[row[1]] = labels
+			page[row[1]] = has
 			continue
 		}
-		page[row[1]+"_bucket"] = append(slices.Clone(labels), "le")
-		page[row[1]+"_sum"], page[row[1]+"_count"] = labels, labels
+		page[row[1]+"_bucket"] = append(slices.Clone(has), "le")
+		page[row[1]+"_sum"], page[row[1]+"_count"] = has, has
 	}
 	if len(page) == 0 {
 		return nil, fmt.Errorf("%s: found no metric, expected a table of them", file)
@@ -126,53 +127,58 @@ func (p Page) Problems(queries []Query) []string {
 }
 
 func (p Page) problems(text string) []string {
-	text = aVariable.ReplaceAllString(text, "5m")
-	text = anyParameter.ReplaceAllString(text, "x")
-	if found := labelsOf.FindStringSubmatch(text); found != nil {
-		text = fmt.Sprintf("max by (%s) (%s)", found[2], found[1])
-	}
-	parsed, err := metricsql.Parse(text)
+	parsed, err := parser.ParseExpr(concrete(text))
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var problems []string
 	var known []string
-	metricsql.VisitAll(parsed, func(expr metricsql.Expr) {
-		metric, isMetric := expr.(*metricsql.MetricExpr)
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		metric, isMetric := node.(*parser.VectorSelector)
 		if !isMetric {
-			return
+			return nil
 		}
-		for _, filters := range metric.LabelFilterss {
-			labels, found := p[filters[0].Value]
-			switch {
-			case filters[0].Label != "__name__" || filters[0].IsRegexp:
-				problems = append(problems, "a metric without a name")
-			case !found && strings.HasPrefix(filters[0].Value, "fnbridge_"):
-				problems = append(problems, "docs/metrics.md has no "+filters[0].Value)
-			case !found:
-				// Another program's metric, such as `up`: its labels are not ours to know.
-				problems = append(problems, foreign(filters[0].Value)...)
-			}
-			known = append(known, labels...)
-			for _, filter := range filters[1:] {
-				if found && !slices.Contains(labels, filter.Label) {
-					problems = append(problems, fmt.Sprintf("%s has no label %s", filters[0].Value, filter.Label))
-				}
+		has, found := p[metric.Name]
+		switch {
+		case metric.Name == "":
+			problems = append(problems, "a metric without a name")
+		case !found && strings.HasPrefix(metric.Name, "fnbridge_"):
+			problems = append(problems, "docs/metrics.md has no "+metric.Name)
+		case !found:
+			// Another program's metric, such as `up`: its labels are not ours to know.
+			problems = append(problems, foreign(metric.Name)...)
+		}
+		known = append(known, has...)
+		for _, matcher := range metric.LabelMatchers {
+			if found && matcher.Name != labels.MetricName && !slices.Contains(has, matcher.Name) {
+				problems = append(problems, fmt.Sprintf("%s has no label %s", metric.Name, matcher.Name))
 			}
 		}
+		return nil
 	})
-	metricsql.VisitAll(parsed, func(expr metricsql.Expr) {
-		aggregate, isAggregate := expr.(*metricsql.AggrFuncExpr)
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		aggregate, isAggregate := node.(*parser.AggregateExpr)
 		if !isAggregate {
-			return
+			return nil
 		}
-		for _, label := range aggregate.Modifier.Args {
+		for _, label := range aggregate.Grouping {
 			if !slices.Contains(known, label) {
 				problems = append(problems, "none of its metrics has the label "+label)
 			}
 		}
+		return nil
 	})
 	return problems
+}
+
+// concrete is a query with x in place of what Grafana puts in.
+func concrete(text string) string {
+	text = aVariable.ReplaceAllString(text, "5m")
+	text = anyParameter.ReplaceAllString(text, "x")
+	if found := labelsOf.FindStringSubmatch(text); found != nil {
+		text = fmt.Sprintf("max by (%s) (%s)", found[2], found[1])
+	}
+	return text
 }
 
 // foreign are problems with a metric that is not a worker's: only `up` is expected, which Prometheus has of each target.

@@ -37,7 +37,7 @@ func TestAQueryThatNoWorkerAnswersIsFound(t *testing.T) {
 		`fnbridge_breaker_open{outcome="x"}`:        "no label outcome",
 		`sum by (sink) (fnbridge_breaker_open)`:     "label sink",
 		`label_values(fnbridge_breaker_open, sink)`: "label sink",
-		`sum by (pipeline) (fnbridge_breaker_open`:  "unexpected token",
+		`sum by (pipeline) (fnbridge_breaker_open`:  "unclosed left parenthesis",
 		`process_cpu_seconds_total`:                 "found process_cpu_seconds_total",
 		`{pipeline="orders"}`:                       "without a name",
 	} {
@@ -47,6 +47,24 @@ func TestAQueryThatNoWorkerAnswersIsFound(t *testing.T) {
 			t.Errorf("%s: expected no problem, found %q", query, problems)
 		case problem != "" && !slices.ContainsFunc(problems, func(found string) bool { return strings.Contains(found, problem) }):
 			t.Errorf("%s: expected %q, found %q", query, problem, problems)
+		}
+	}
+}
+
+func TestAQueryThatFindsNothingIsFound(t *testing.T) {
+	for query, isEmpty := range map[string]bool{
+		`sum(fnbridge_breaker_open{namespace="streaming",job="fleet",pipeline=~"$pipeline"})`:                                false,
+		`histogram_quantile(0.5, sum by (le) (rate(fnbridge_call_duration_seconds_bucket[$__rate_interval])))`:               false,
+		`label_values(fnbridge_breaker_open, pipeline)`:                                                                      false,
+		`sum(fnbridge_breaker_open{job="another"})`:                                                                          true,
+		`max by (pipeline) (fnbridge_breaker_open) and max by (outcome) (fnbridge_call_duration_seconds_count{outcome="x"})`: true,
+	} {
+		problems, err := page(t).Empty([]Query{{"here", query}}, "streaming", "fleet")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isEmpty != (len(problems) == 1) {
+			t.Errorf("%s: expected it to be empty: %t, found %q", query, isEmpty, problems)
 		}
 	}
 }

@@ -52,6 +52,6 @@ module "fleet" {
 
   network_policy = {
     from   = [{ cidr = "10.1.0.0/16" }, { namespace_labels = { team = "payments" }, pod_labels = { role = "deployer" } }]
-    egress = [{ cidr = "10.0.0.0/8", ports = [9092, 9093, 5432] }, { cidr = "10.2.0.0/16" }]
+    egress = [{ cidr = "10.0.0.0/8", ports = [9092, 9093, 5432] }, { cidr = "10.2.0.0/16" }, { namespace_labels = { "kubernetes.io/metadata.name" = "kafka" }, pod_labels = { app = "kafka" }, ports = [9093] }]
   }
 }

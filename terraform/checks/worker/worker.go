@@ -1,23 +1,15 @@
-// Package worker starts fnbridge as a pod of a plan would: with the plan's arguments, environment and files, and a PostgreSQL of its own.
+// Package worker starts fnbridge as two pods of a plan would: with the plan's arguments, environment and files, and a PostgreSQL of their own.
 package worker
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"fnbridge.dev/terraform/checks/objects"
 )
@@ -25,14 +17,11 @@ import (
 const (
 	files = "/etc/fnbridge"
 	token = "an-admin-token-of-forty-characters-xxxxx"
-	// patience is how long a worker may take to be ready, and to end.
-	patience = 30 * time.Second
 )
 
-// pod is what a StatefulSet's first pod is given, with its files below a folder of this machine.
+// pod is what a pod of a StatefulSet is given, with its files below a folder of this machine.
 type pod struct {
-	name          string
-	root          string
+	name, root    string
 	arguments     []string
 	environment   map[string]string
 	configuration string
@@ -41,7 +30,8 @@ type pod struct {
 	certificates  certificates
 }
 
-// Check holds the configurations of the first and the last pod against `fnbridge check`, then serves as the first pod until it is ready, and ends it.
+// Check holds the configurations of the first and the last pod against `fnbridge check`, then serves as the first two pods on one database: they
+// are ready, know themselves and each other, and end as Kubernetes ends them.
 func Check(all []objects.Object, fnbridge, postgres string) error {
 	root, err := os.MkdirTemp("", "fnbridge-pod-")
 	if err != nil {
@@ -51,49 +41,67 @@ func Check(all []objects.Object, fnbridge, postgres string) error {
 	if err := os.Chmod(root, 0o755); err != nil {
 		return err
 	}
-	pod, err := lay(all, root)
+	certificates, err := issue()
 	if err != nil {
 		return err
 	}
-	// They differ in their ids alone.
-	configurations, err := filepath.Glob(filepath.Join(filepath.Dir(pod.configuration), "*.yaml"))
+	var pods []*pod
+	for n := range 2 {
+		pod, err := lay(all, n, filepath.Join(root, fmt.Sprint(n)), certificates)
+		if err != nil {
+			return err
+		}
+		pods = append(pods, pod)
+	}
+	if err := pods[0].checkConfigurations(fnbridge); err != nil {
+		return err
+	}
+	database, err := start(postgres, root, certificates)
+	if err != nil {
+		return fmt.Errorf("PostgreSQL: %w", err)
+	}
+	defer database.stop()
+	for _, pod := range pods {
+		pod.reaches(database)
+	}
+	scaler, _ := find(all, "ScaledObject")
+	return serve(fnbridge, pods, list(scaler, "spec", "triggers"))
+}
+
+// checkConfigurations asks `fnbridge check` about those of the first and the last pod: they differ in what is each pod's own alone.
+func (p *pod) checkConfigurations(fnbridge string) error {
+	configurations, err := filepath.Glob(filepath.Join(filepath.Dir(p.configuration), "*.yaml"))
 	if err != nil {
 		return err
 	}
 	for _, file := range []string{configurations[0], configurations[len(configurations)-1]} {
 		check := exec.Command(fnbridge, "check", "-f", file)
-		check.Env = pod.variables()
+		check.Env = p.variables()
 		if output, err := check.CombinedOutput(); err != nil {
 			return fmt.Errorf("fnbridge check: %w\n%s", err, output)
 		}
 	}
-	database, err := start(postgres, root, pod.certificates)
-	if err != nil {
-		return fmt.Errorf("PostgreSQL: %w", err)
-	}
-	defer database.stop()
+	return nil
+}
+
+// reaches puts the database in, where the pod looks for one.
+func (p *pod) reaches(database *database) {
 	for name, value := range map[string]string{
 		"PGHOST": "localhost", "PGPORT": fmt.Sprint(database.port), "PGDATABASE": "postgres", "PGUSER": owner, "PGPASSWORD": password,
 	} {
-		if _, has := pod.environment[name]; has {
-			pod.environment[name] = value
+		if _, has := p.environment[name]; has {
+			p.environment[name] = value
 		}
 	}
-	scaler, _ := find(all, "ScaledObject")
-	return pod.serve(fnbridge, list(scaler, "spec", "triggers"))
 }
 
-// lay lays out what the pod has: files of Secrets and of the config map where they are mounted, below root.
-func lay(all []objects.Object, root string) (*pod, error) {
+// lay lays out what the n-th pod has: files of Secrets and of the config map where they are mounted, below root.
+func lay(all []objects.Object, n int, root string, certificates certificates) (*pod, error) {
 	set, found := find(all, "StatefulSet")
 	if !found {
 		return nil, fmt.Errorf("found no StatefulSet")
 	}
-	certificates, err := issue()
-	if err != nil {
-		return nil, err
-	}
-	p := &pod{name: text(set, "metadata", "name") + "-0", root: root, environment: map[string]string{}, certificates: certificates}
+	p := &pod{name: fmt.Sprintf("%s-%d", text(set, "metadata", "name"), n), root: root, environment: map[string]string{}, certificates: certificates}
 	template, _ := at(set, "spec", "template", "spec").(map[string]any)
 	container := at(template, "containers", 0)
 	for _, variable := range list(container, "env") {
@@ -176,27 +184,22 @@ func (p *pod) listenHere(stated int) error {
 		return err
 	}
 	p.port = port
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(p.configuration), "*.yaml"))
-	if err != nil || len(files) == 0 {
-		return fmt.Errorf("found no configuration beside %s", p.configuration)
+	content, err := os.ReadFile(p.configuration)
+	if err != nil {
+		return err
 	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		everywhere := fmt.Sprintf(`"listen": "0.0.0.0:%d"`, stated)
-		if !strings.Contains(string(content), everywhere) {
-			return fmt.Errorf("%s: expected %s, found\n%s", file, everywhere, content)
-		}
-		changed := strings.Replace(string(content), everywhere, fmt.Sprintf(`"listen": "127.0.0.1:%d"`, port), 1)
+	changed := string(content)
+	for stated, here := range map[string]string{
+		fmt.Sprintf(`"listen": "0.0.0.0:%d"`, stated): fmt.Sprintf(`"listen": "127.0.0.1:%d"`, port),
 		// What listens on a loopback address asks for tokens only where it is told to.
-		changed = strings.Replace(changed, "\"access\":\n", "\"access\":\n  \"tokens\": true\n", 1)
-		if err := os.WriteFile(file, []byte(changed), 0o644); err != nil {
-			return err
+		"\"access\":\n": "\"access\":\n  \"tokens\": true\n",
+	} {
+		if !strings.Contains(changed, stated) {
+			return fmt.Errorf("%s: expected %s, found\n%s", p.configuration, stated, content)
 		}
+		changed = strings.Replace(changed, stated, here, 1)
 	}
-	return nil
+	return os.WriteFile(p.configuration, []byte(changed), 0o644)
 }
 
 func (p *pod) variables() []string {
@@ -205,108 +208,6 @@ func (p *pod) variables() []string {
 		variables = append(variables, name+"="+value)
 	}
 	return variables
-}
-
-// serve runs the worker until it is ready and knows itself, asks it what KEDA would, and has it end as Kubernetes would.
-func (p *pod) serve(fnbridge string, triggers []any) error {
-	var log bytes.Buffer
-	worker := exec.Command(fnbridge, p.arguments...)
-	worker.Env, worker.Stdout, worker.Stderr = p.variables(), &log, &log
-	if err := worker.Start(); err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- worker.Wait() }()
-	failed := func(err error) error {
-		_ = worker.Process.Kill()
-		<-ended
-		return fmt.Errorf("fnbridge %s: %w\n%s", strings.Join(p.arguments, " "), err, log.String())
-	}
-	deadline := time.Now().Add(patience)
-	for {
-		answer, err := p.ask("/readyz")
-		if err == nil {
-			break
-		}
-		select {
-		case err := <-ended:
-			return fmt.Errorf("fnbridge %s ended: %v\n%s", strings.Join(p.arguments, " "), err, log.String())
-		case <-time.After(50 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return failed(fmt.Errorf("not ready: %w %s", err, answer))
-		}
-	}
-	for {
-		workers, err := p.ask("/v1/workers")
-		if err == nil && strings.Contains(workers, `"`+p.name+`"`) {
-			break
-		}
-		if time.Now().After(deadline) {
-			return failed(fmt.Errorf("found no worker %s: %w %s", p.name, err, workers))
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	for _, trigger := range triggers {
-		if err := p.answers(trigger); err != nil {
-			return failed(err)
-		}
-	}
-	if err := worker.Process.Signal(syscall.SIGTERM); err != nil {
-		return failed(err)
-	}
-	select {
-	case err := <-ended:
-		if err != nil {
-			return fmt.Errorf("on SIGTERM the worker ended with %w\n%s", err, log.String())
-		}
-		return nil
-	case <-time.After(patience):
-		return failed(fmt.Errorf("on SIGTERM the worker did not end in %s", patience))
-	}
-}
-
-// answers asks what a trigger of KEDA's metrics-api scaler asks: a number, by its name in a JSON object.
-func (p *pod) answers(trigger any) error {
-	address, err := url.Parse(text(trigger, "metadata", "url"))
-	if err != nil {
-		return err
-	}
-	name := text(trigger, "metadata", "valueLocation")
-	answer, err := p.ask(address.Path)
-	if err != nil {
-		return fmt.Errorf("the scaler asks %s: %w %s", address.Path, err, answer)
-	}
-	var values map[string]any
-	if err := json.Unmarshal([]byte(answer), &values); err != nil {
-		return fmt.Errorf("the scaler asks %s: %w in %s", address.Path, err, answer)
-	}
-	if _, isNumber := values[name].(float64); !isNumber {
-		return fmt.Errorf("the scaler asks %s for %s, expected a number, found %v in %s", address.Path, name, values[name], answer)
-	}
-	return nil
-}
-
-// ask asks the worker, with the first token; where it serves TLS, by a certificate that the fleet's own CA signed.
-func (p *pod) ask(path string) (string, error) {
-	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: p.certificates.pool}, DisableKeepAlives: true,
-	}}
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, fmt.Sprintf("%s://localhost:%d%s", p.scheme, p.port, path), nil)
-	if err != nil {
-		return "", err
-	}
-	request.Header.Set("authorization", "Bearer "+token)
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s", response.Status)
-	}
-	return string(body), err
 }
 
 func freePort() (int, error) {

@@ -6,7 +6,7 @@ terraform {
   required_providers {
     alicloud = {
       source  = "aliyun/alicloud"
-      version = ">= 1.268"
+      version = ">= 1.270"
     }
     fnbridge = {
       source  = "fnbridge/fnbridge"

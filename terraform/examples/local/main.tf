@@ -43,6 +43,6 @@ data "fnbridge_dead_letters" "waiting" {
 check "no_dead_letters" {
   assert {
     condition     = data.fnbridge_dead_letters.waiting.total == 0
-    error_message = "${data.fnbridge_dead_letters.waiting.total} dead letters wait: fnbridge dlq groups --pipeline ${var.name}"
+    error_message = "${data.fnbridge_dead_letters.waiting.total} dead letters wait: fnbridge dlq groups ${var.name}"
   }
 }

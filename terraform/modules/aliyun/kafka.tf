@@ -26,7 +26,7 @@ resource "alicloud_alikafka_instance" "this" {
 }
 
 locals {
-  is_serverless     = try(var.kafka.instance.type, "") == "alikafka_serverless"
+  is_serverless     = var.kafka.serverless || try(var.kafka.instance.type, "") == "alikafka_serverless"
   instance_id       = var.kafka.instance_id != null ? var.kafka.instance_id : alicloud_alikafka_instance.this[0].id
   bootstrap_servers = var.kafka.bootstrap_servers != null ? var.kafka.bootstrap_servers : alicloud_alikafka_instance.this[0].sasl_domain_endpoint
 
@@ -48,6 +48,10 @@ locals {
     { for topic in local.reads : "Topic/${topic}/Read" => { type = "Topic", name = topic, operation = "Read" } },
     { for topic in local.writes : "Topic/${topic}/Write" => { type = "Topic", name = topic, operation = "Write" } },
     { for group in values(local.groups) : "Group/${group}/Read" => { type = "Group", name = group, operation = "Read" } },
+    # Producers are idempotent. From Kafka 3.0 on, which serverless instances have, who may write a topic may do that; there, seeing a topic's settings is a right.
+    local.is_serverless ? {
+      for topic in distinct(concat(local.reads, local.writes)) : "Topic/${topic}/DescribeConfigs" => { type = "Topic", name = topic, operation = "DESCRIBE_CONFIGS" }
+    } : { "Cluster/*/IdempotentWrite" = { type = "Cluster", name = "*", operation = "IdempotentWrite" } },
   )
 }
 
@@ -74,9 +78,12 @@ resource "alicloud_alikafka_consumer_group" "this" {
 resource "alicloud_alikafka_sasl_user" "workers" {
   instance_id = local.instance_id
   username    = var.kafka_user.username
-  password    = var.kafka_user.password
   type        = "scram"
   mechanism   = local.is_serverless ? local.mechanism : null
+
+  password               = var.kafka_user.password
+  kms_encrypted_password = var.kafka_user.kms_encrypted_password
+  kms_encryption_context = var.kafka_user.kms_encryption_context
 }
 
 locals {

@@ -34,12 +34,14 @@ variable "network" {
 
 variable "kafka" {
   description = <<-E
-    The instance of ApsaraMQ for Kafka: one that is there (`instance_id`, with its SASL endpoint as `bootstrap_servers`), or what a new one is to be
-    (`instance`). `topics` are made in either; dead-letter topics and consumer groups of the pipelines are, too.
+    The instance of ApsaraMQ for Kafka: one that is there (`instance_id`, with its SASL endpoint as `bootstrap_servers`, and whether it is `serverless`), or
+    what a new one is to be (`instance`). `topics` are made in either; dead-letter topics and consumer groups of the pipelines are, too. `protocol` is
+    sasl_plaintext within the VPC; sasl_ssl is for an SSL endpoint, with `ca`, the Secret of the fleet's namespace that has Alibaba Cloud's certificate.
   E
   type = object({
     instance_id       = optional(string)
     bootstrap_servers = optional(string)
+    serverless        = optional(bool, false)
     instance = optional(object({
       type             = optional(string, "alikafka") # or alikafka_serverless
       deploy_type      = optional(number, 5)          # within the VPC alone
@@ -59,7 +61,12 @@ variable "kafka" {
       "retention.ms"      = "31536000000" # a year: letters wait for somebody to see to them
       "max.message.bytes" = "10485760"    # a letter is larger than its record
     })
-    protocol = optional(string, "sasl_plaintext")
+    protocol        = optional(string, "sasl_plaintext")
+    verify_hostname = optional(bool, true)
+    ca = optional(object({
+      secret = string
+      key    = optional(string, "ca.crt")
+    }))
   })
   nullable = false
 
@@ -84,29 +91,56 @@ variable "kafka" {
   }
 
   validation {
+    condition     = var.kafka.protocol != "sasl_ssl" || var.kafka.bootstrap_servers != null
+    error_message = "kafka.protocol sasl_ssl needs kafka.instance_id and its SSL endpoint as kafka.bootstrap_servers: within the VPC, where the endpoint of a new instance is, there is no TLS."
+  }
+
+  validation {
+    condition     = var.kafka.ca == null || var.kafka.protocol == "sasl_ssl"
+    error_message = "found kafka.ca and kafka.protocol ${jsonencode(var.kafka.protocol)}, expected ca with sasl_ssl alone: nothing else has a certificate to verify."
+  }
+
+  validation {
+    condition     = !var.kafka.serverless || var.kafka.instance_id != null
+    error_message = "kafka.serverless says what kafka.instance_id is; a new instance is serverless by kafka.instance.type, alikafka_serverless."
+  }
+
+  validation {
     condition     = alltrue([for topic in values(var.kafka.topics) : topic.partitions >= 1 && topic.partitions <= 360])
     error_message = "found kafka.topics with ${jsonencode([for topic in values(var.kafka.topics) : topic.partitions])} partitions, expected 1 to 360."
   }
 
   validation {
-    condition     = alltrue([for name in keys(var.kafka.topics) : can(regex("^[A-Za-z0-9._-]{3,249}$", name))])
-    error_message = "found topics ${jsonencode(keys(var.kafka.topics))}, expected names of 3 to 249 letters, digits, dots, _ and -."
+    condition     = alltrue([for name in keys(var.kafka.topics) : can(regex("^[A-Za-z0-9._-]{3,64}$", name))])
+    error_message = "found topics ${jsonencode(keys(var.kafka.topics))}, expected names of 3 to 64 letters, digits, dots, _ and -."
   }
 }
 
 variable "kafka_user" {
-  description = "The workers' SASL user. Its password stands in the state, where alicloud_alikafka_sasl_user keeps it, and nowhere else: pods get it from a Secret that is written and never read."
+  description = <<-E
+    The workers' SASL user. Its `password` stands in the state, where alicloud_alikafka_sasl_user keeps it; pods get it from a Secret that is written and
+    never read. A password that KMS encrypted stands there as it is encrypted (`kms_encrypted_password`, with its `kms_encryption_context`): then `secret`
+    is the Secret of the fleet's namespace that has `username` and `password`. Another `version` writes the Secret anew, and restarts the workers.
+  E
   type = object({
-    username = optional(string, "fnbridge")
-    password = string
-    version  = optional(number, 1) # raise it with a new password, so that the Secret gets it
+    username               = optional(string, "fnbridge")
+    password               = optional(string)
+    kms_encrypted_password = optional(string)
+    kms_encryption_context = optional(map(string))
+    secret                 = optional(string)
+    version                = optional(number, 1)
   })
   nullable  = false
   sensitive = true
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9_-]{1,64}$", var.kafka_user.username)) && can(regex("^[A-Za-z0-9_]{8,64}$", var.kafka_user.password))
+    condition     = can(regex("^[A-Za-z0-9_-]{1,64}$", var.kafka_user.username)) && can(regex("^[A-Za-z0-9_]{8,64}$", coalesce(var.kafka_user.password, "not_stated")))
     error_message = "expected a username of letters, digits, _ and -, and a password of 8 to 64 letters, digits and _."
+  }
+
+  validation {
+    condition     = (var.kafka_user.password == null) != (var.kafka_user.kms_encrypted_password == null) && (var.kafka_user.kms_encrypted_password == null) == (var.kafka_user.secret == null)
+    error_message = "expected either kafka_user.password, or kafka_user.kms_encrypted_password together with kafka_user.secret, the Secret that pods read it from."
   }
 }
 
@@ -159,12 +193,12 @@ variable "functions" {
       for function in values(var.functions) :
       length([for source in [function.oss == null ? null : "oss", function.zip_file, function.container == null ? null : "container"] : source if source != null]) == 1
     ])
-    error_message = "each function has one of oss, zip_file and container."
+    error_message = "found ${jsonencode({ for name, function in var.functions : name => [for source in ["oss", "zip_file", "container"] : source if function[source] != null] })}, expected each function to have one of oss, zip_file and container."
   }
 
   validation {
     condition     = alltrue([for function in values(var.functions) : (function.container != null) == (function.runtime == "custom-container")])
-    error_message = "container goes with the runtime custom-container, and with it alone."
+    error_message = "found runtimes ${jsonencode({ for name, function in var.functions : name => function.runtime })}, expected custom-container with container, and with it alone."
   }
 
   validation {
@@ -208,8 +242,13 @@ variable "pipelines" {
   nullable = false
 
   validation {
-    condition     = alltrue([for name in keys(var.pipelines) : can(regex("^[a-z0-9][a-z0-9-]{0,62}$", name))])
-    error_message = "found pipelines ${jsonencode(keys(var.pipelines))}, expected names of 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit."
+    condition     = alltrue([for name in keys(var.pipelines) : can(regex("^[a-z0-9][a-z0-9-]{0,51}$", name))])
+    error_message = "found pipelines ${jsonencode(keys(var.pipelines))}, expected names of 1 to 52 of a-z, 0-9 and -, beginning with a letter or digit: with .dead-letter they name topics, which Alibaba Cloud grants rights to by 64 characters at the most."
+  }
+
+  validation {
+    condition     = alltrue([for topic in concat(flatten(values(var.pipelines)[*].topics), compact(values(var.pipelines)[*].sink)) : length(topic) <= 64])
+    error_message = "found topics ${jsonencode(distinct(concat(flatten(values(var.pipelines)[*].topics), compact(values(var.pipelines)[*].sink))))}, expected names of 64 characters at the most, which Alibaba Cloud grants rights to."
   }
 
   validation {
@@ -219,7 +258,7 @@ variable "pipelines" {
 
   validation {
     condition     = alltrue([for pipeline in values(var.pipelines) : length(pipeline.topics) > 0 && !contains(pipeline.topics, coalesce(pipeline.sink, "/"))])
-    error_message = "each pipeline has topics, and its sink is none of them."
+    error_message = "found topics and sinks ${jsonencode({ for name, pipeline in var.pipelines : name => [pipeline.topics, pipeline.sink] })}, expected each pipeline to have topics, and a sink that is none of them."
   }
 
   validation {
@@ -248,12 +287,18 @@ variable "cluster_identity" {
 }
 
 variable "fleet" {
-  description = "The workers on ACK, as the module `kubernetes` takes them: namespace, image, and the Secrets that are there."
+  description = "The workers on ACK, as the module `kubernetes` takes them: namespace, image, the Secrets that are there, and what else it has variables for."
   type = object({
-    namespace    = string
-    image        = string
-    replicas     = optional(number, 3)
-    drain_margin = optional(number, 5) # seconds above the longest call
+    namespace               = string
+    image                   = string
+    image_pull_secrets      = optional(list(string))
+    replicas                = optional(number, 3)
+    drain_margin            = optional(number, 5) # seconds above the longest call
+    session_timeout_seconds = optional(number)
+    secrets_version         = optional(string, "1")
+    max_unavailable         = optional(number)
+    labels                  = optional(map(string))
+    worker_labels           = optional(map(string))
     postgres = object({
       secret       = string
       host_key     = optional(string, "host")
@@ -280,19 +325,73 @@ variable "fleet" {
       cpu       = optional(string, "500m")
       cpu_limit = optional(string)
       memory    = optional(string, "512Mi")
+    }))
+    limits = optional(object({
+      in_flight_bytes = optional(string, "96MiB")
+      prefetch_bytes  = optional(string, "32MiB")
+    }))
+    telemetry = optional(object({
+      otlp_endpoint = optional(string)
+      log_level     = optional(string, "info")
+    }))
+    environment = optional(map(object({
+      secret = string
+      key    = string
+    })))
+    pod = optional(object({
+      labels              = optional(map(string), {})
+      annotations         = optional(map(string), {})
+      node_selector       = optional(map(string), {})
+      priority_class_name = optional(string)
+      tolerations = optional(list(object({
+        key      = string
+        operator = optional(string, "Equal")
+        value    = optional(string)
+        effect   = optional(string)
+      })), [])
+    }))
+    network_policy = optional(object({
+      from = optional(list(object({
+        namespace_labels = optional(map(string))
+        pod_labels       = optional(map(string))
+        cidr             = optional(string)
+      })), [])
+      egress = optional(list(object({
+        namespace_labels = optional(map(string))
+        pod_labels       = optional(map(string))
+        cidr             = optional(string)
+        ports            = optional(list(number), [])
+      })))
     }), {})
     autoscaling = optional(object({
-      min_replicas = optional(number, 2)
-      max_replicas = number
-      tls_verify   = optional(bool, true)
+      min_replicas                = optional(number, 2)
+      max_replicas                = number
+      undispatched_records        = optional(number, 10000)
+      oldest_undispatched_seconds = optional(number, 30)
+      polling_seconds             = optional(number, 15)
+      scale_down_after_seconds    = optional(number, 600)
+      # A worker has left its groups by then, after a drain of the longest call.
+      seconds_between_removals = optional(number)
+      tls_verify               = optional(bool, true)
+      namespace                = optional(string, "keda")
       token = object({
         secret = string
         key    = optional(string, "token")
       })
     }))
     monitoring = optional(object({
-      namespace = optional(string, "monitoring")
-      labels    = optional(map(string), {})
+      namespace        = optional(string, "monitoring")
+      labels           = optional(map(string), {})
+      interval         = optional(string, "15s")
+      dashboard_labels = optional(map(string), { grafana_dashboard = "1" })
+      alert_labels     = optional(map(string), {})
+      thresholds = optional(object({
+        stuck_seconds            = optional(number, 300)
+        oldest_unsettled_seconds = optional(number, 900)
+        breaker_open_seconds     = optional(number, 120)
+        sink_away_seconds        = optional(number, 300)
+        not_running_seconds      = optional(number, 600)
+      }), {})
     }))
   })
   nullable = false

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     alicloud = {
       source  = "aliyun/alicloud"
-      version = ">= 1.268" # remark of consumer groups
+      version = ">= 1.270" # remark of consumer groups, rights of serverless instances
     }
     fnbridge = {
       source  = "fnbridge/fnbridge"

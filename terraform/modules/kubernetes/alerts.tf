@@ -9,15 +9,22 @@ locals {
   # This fleet's samples: Prometheus names a job by the service that it scrapes.
   here = "namespace=\"${var.namespace}\",job=\"${var.name}\""
 
+  # Long enough for four scrapes: an increase is seen between two of them. While the function is away, all of a pipeline's partitions stand, and
+  # FnbridgeBreakerOpen tells of it once.
+  interval_seconds = try(tonumber(trimsuffix(var.monitoring.interval, "s")), tonumber(trimsuffix(var.monitoring.interval, "m")) * 60, 15)
+  settling_seconds = max(60, 4 * local.interval_seconds)
+  stuck            = <<-E
+    max by (pipeline, topic, partition) (fnbridge_unsettled_records{%[1]s}) > 0
+    unless sum by (pipeline, topic, partition) (increase(fnbridge_settled_records_total{%[1]s}[${local.settling_seconds}s])) > 0
+    unless on (pipeline) max by (pipeline) (fnbridge_breaker_open{%[1]s}) > 0
+  E
+
   alerts = [
     {
       alert    = "FnbridgePartitionStuck"
       severity = "critical"
       for      = local.thresholds.stuck_seconds
-      expr     = <<-E
-        max by (pipeline, topic, partition) (fnbridge_unsettled_records{${local.here}}) > 0
-        unless sum by (pipeline, topic, partition) (increase(fnbridge_settled_records_total{${local.here}}[${local.thresholds.stuck_seconds}s])) > 0
-      E
+      expr     = format(local.stuck, local.here)
       summary  = "{{ $labels.pipeline }}: {{ $labels.topic }}/{{ $labels.partition }} holds records and settles none"
       action   = "fnbridge pipelines status {{ $labels.pipeline }} says what stands first and what it waits for. One that somebody paused while it held records is told here, too."
     },
@@ -105,7 +112,16 @@ locals {
       for      = 120
       expr     = "up{${local.here}} == 0"
       summary  = "{{ $labels.pod }} does not answer"
-      action   = "Others take its partitions 45 s after it was last heard of, unless it is back before."
+      action   = "Others take its partitions when its session is over, unless it is back before."
+    },
+    {
+      # Also where there is no pod to answer, and nothing for `up` to be 0 of.
+      alert    = "FnbridgeWorkersMissing"
+      severity = "critical"
+      for      = 300
+      expr     = "(sum(up{${local.here}}) or vector(0)) < ${local.least_workers}"
+      summary  = "{{ $value }} of ${local.least_workers} workers answer"
+      action   = "kubectl describe statefulset and its pods in ${var.namespace} say why: no node has room, an image or a Secret is missing, a volume can't be mounted."
     },
   ]
 }

@@ -14,8 +14,27 @@ locals {
   scheme       = var.tls == null ? "http" : "https"
   most_workers = var.autoscaling == null ? var.replicas : max(var.replicas, var.autoscaling.max_replicas)
 
+  least_workers = var.autoscaling == null ? var.replicas : var.autoscaling.min_replicas
+
   # KAFKA_DEFAULT_USERNAME for the cluster `default`. Names have no underscore, so that no two of them meet.
   variable_of = { for name in keys(var.clusters) : name => "KAFKA_${upper(replace(name, "-", "_"))}" }
+
+  # The newer group protocol leaves the session to the broker, and its members leave when they end.
+  properties = {
+    for name, cluster in var.clusters : name => merge(
+      lookup(cluster.properties, "group.protocol", "classic") == "consumer" ? {} : { "session.timeout.ms" = tostring(var.session_timeout_seconds * 1000) },
+      cluster.properties,
+    )
+  }
+  # Of the cluster that keeps partitions longest.
+  session_seconds = max(0, [for properties in values(local.properties) : tonumber(lookup(properties, "session.timeout.ms", "0")) / 1000]...)
+
+  # Sizes as numbers, to be compared; 0 where they are none, which variables refuse.
+  units = { "" = 1, k = 1000, K = 1024, M = 1000000, G = 1000000000, T = 1000000000000, Ki = 1024, Mi = 1048576, Gi = 1073741824, Ti = 1099511627776 }
+  sizes = {
+    for name, text in { memory = var.resources.memory, in_flight = trimsuffix(replace(var.limits.in_flight_bytes, " ", ""), "B") } :
+    name => try(tonumber(regex("^[0-9.]+", text)) * local.units[regex("[A-Za-z]*$", text)], 0)
+  }
 
   clusters = {
     for name, cluster in var.clusters : name => merge(
@@ -32,7 +51,7 @@ locals {
           key             = cluster.security.certificate == null ? null : "${local.files}/kafka-${name}-certificate/tls.key"
         } : field => value if value != null }
       },
-      length(cluster.properties) == 0 ? {} : { properties = cluster.properties },
+      length(local.properties[name]) == 0 ? {} : { properties = local.properties[name] },
       length(cluster.dead_letter_topics) == 0 ? {} : { dead_letter_topics = cluster.dead_letter_topics },
     )
   }

@@ -9,7 +9,7 @@ locals {
       # What the alert FnbridgePartitionStuck counts.
       queries = [{
         legend = "stuck"
-        expr   = "count(max by (pipeline, topic, partition) (fnbridge_unsettled_records{${local.shown}}) > 0 unless sum by (pipeline, topic, partition) (increase(fnbridge_settled_records_total{${local.shown}}[${local.thresholds.stuck_seconds}s])) > 0) or vector(0)"
+        expr   = "count(${format(local.stuck, local.shown)}) or vector(0)"
       }]
     },
     {

@@ -135,8 +135,23 @@ resource "kubernetes_network_policy_v1" "workers" {
           }
         }
         to {
-          ip_block {
-            cidr = egress.value.cidr
+          dynamic "namespace_selector" {
+            for_each = egress.value.namespace_labels[*]
+            content {
+              match_labels = namespace_selector.value
+            }
+          }
+          dynamic "pod_selector" {
+            for_each = egress.value.pod_labels[*]
+            content {
+              match_labels = pod_selector.value
+            }
+          }
+          dynamic "ip_block" {
+            for_each = egress.value.cidr[*]
+            content {
+              cidr = ip_block.value
+            }
           }
         }
       }

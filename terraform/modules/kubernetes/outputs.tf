@@ -32,3 +32,8 @@ output "configuration" {
   description = "What the first worker is given. Secrets are referred to, never in it."
   value       = kubernetes_config_map_v1.configuration.data["${var.name}-0.yaml"]
 }
+
+output "pod_annotations" {
+  description = "The annotations of the workers' pods: another one restarts them, one after another."
+  value       = kubernetes_stateful_set_v1.workers.spec[0].template[0].metadata[0].annotations
+}

@@ -63,7 +63,7 @@ resource "kubernetes_manifest" "scaler" {
           metricType        = metric.metric_type
           authenticationRef = { name = kubernetes_manifest.scaler_token[0].manifest.metadata.name }
           metadata = {
-            url           = "${local.scheme}://${local.host}:${var.port}/v1/scaler"
+            url           = "${local.scheme}://${local.host}:${var.port}/v1/scaler?within_seconds=${var.autoscaling.oldest_undispatched_seconds}"
             format        = "json"
             valueLocation = metric.value_location
             targetValue   = tostring(metric.target)

@@ -70,6 +70,21 @@ variable "drain_timeout_seconds" {
   }
 }
 
+variable "session_timeout_seconds" {
+  description = <<-E
+    How long Kafka keeps the partitions of a worker that ended: one that is back by then finds them as it left them, and those of one that was
+    taken away for good lie idle so long. A cluster's `properties` may say otherwise (`session.timeout.ms`); brokers take 6 s to 30 min, unless told.
+  E
+  type        = number
+  default     = 45
+  nullable    = false
+
+  validation {
+    condition     = var.session_timeout_seconds >= 6 && var.session_timeout_seconds <= 300 && floor(var.session_timeout_seconds) == var.session_timeout_seconds
+    error_message = "found ${var.session_timeout_seconds}, expected a whole number of seconds from 6 to 300: a pod that is replaced has to be back by then."
+  }
+}
+
 variable "clusters" {
   description = <<-E
     Kafka clusters, by the names that pipelines use. Credentials and certificates are read from Secrets of the namespace, each by the
@@ -217,12 +232,29 @@ variable "access_values" {
     condition     = (var.access == null) == (var.access_values != null)
     error_message = "expected one of access, which names a Secret, and access_values, which become one."
   }
+
+  validation {
+    condition     = length(try(var.access_values.admin_token, "-------- as many as it has to have")) >= 32
+    error_message = "expected access_values.admin_token of at least 32 characters, such as of `openssl rand -base64 32`."
+  }
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9+/]{43}=$", try(var.access_values.secrets_key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")))
+    error_message = "expected access_values.secrets_key to be 32 bytes as base64, such as of `openssl rand -base64 32`."
+  }
 }
 
 variable "access_version" {
-  description = "Raise it where `access_values` changes: what is not in the state can't be compared."
+  description = "Raise it where `access_values` changes: what is not in the state can't be compared. Workers are restarted one after another."
   type        = number
   default     = 1
+  nullable    = false
+}
+
+variable "secrets_version" {
+  description = "Another text restarts workers one after another. They have what is in Secrets from when they started; only the API's certificate is read again."
+  type        = string
+  default     = "1"
   nullable    = false
 }
 
@@ -246,7 +278,7 @@ variable "worker_labels" {
 }
 
 variable "resources" {
-  description = "What a worker asks for and may use. `memory` is request and limit; it should be three times `limits.in_flight_bytes` and more."
+  description = "What a worker asks for and may use. `memory` is request and limit: three times `limits.in_flight_bytes` and more."
   type = object({
     cpu       = optional(string, "500m")
     cpu_limit = optional(string)
@@ -254,6 +286,16 @@ variable "resources" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for cpu in [var.resources.cpu, coalesce(var.resources.cpu_limit, "1")] : can(regex("^([0-9]+(\\.[0-9]+)?|[0-9]+m)$", cpu))])
+    error_message = "found resources.cpu ${jsonencode(var.resources.cpu)} and cpu_limit ${jsonencode(var.resources.cpu_limit)}, expected CPUs such as 2, 0.5 or 500m."
+  }
+
+  validation {
+    condition     = can(regex("^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", var.resources.memory))
+    error_message = "found resources.memory ${jsonencode(var.resources.memory)}, expected bytes such as 512Mi or 2Gi."
+  }
 }
 
 variable "limits" {
@@ -299,6 +341,11 @@ variable "functions" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for cidr in concat(var.functions.allow, coalesce(var.functions.deny, [])) : can(cidrhost(cidr, 0))])
+    error_message = "found functions ${jsonencode(var.functions)}, expected networks such as 10.0.0.0/8, not names."
+  }
 }
 
 variable "environment" {
@@ -351,13 +398,19 @@ variable "max_unavailable" {
     condition     = var.max_unavailable >= 1 && floor(var.max_unavailable) == var.max_unavailable
     error_message = "found ${var.max_unavailable}, expected a whole number of at least 1: with 0 no node could ever be emptied."
   }
+
+  validation {
+    condition     = var.max_unavailable < local.least_workers || local.least_workers <= 1
+    error_message = "found ${var.max_unavailable}, expected less than the ${local.least_workers} workers that replicas or autoscaling.min_replicas ask for: all could be away at once."
+  }
 }
 
 variable "network_policy" {
   description = <<-E
     Who reaches the port beside the fleet's own pods: `from` lists peers by the labels of their namespaces and pods, or by network.
     `/metrics` asks for no token, so that this is what guards it. `egress`, where it is not null, is all that workers reach beside DNS and
-    each other: name Kafka, PostgreSQL, functions and sinks. Null makes no policy.
+    each other, likewise by labels or by network: name Kafka, PostgreSQL, functions, sinks and the collector of traces; no `ports` are all. Null makes
+    no policy.
   E
   type = object({
     from = optional(list(object({
@@ -366,18 +419,20 @@ variable "network_policy" {
       cidr             = optional(string)
     })), [])
     egress = optional(list(object({
-      cidr  = string
-      ports = optional(list(number), [])
+      namespace_labels = optional(map(string))
+      pod_labels       = optional(map(string))
+      cidr             = optional(string)
+      ports            = optional(list(number), [])
     })))
   })
   default = {}
 
   validation {
     condition = alltrue([
-      for peer in try(var.network_policy.from, []) :
+      for peer in concat(try(var.network_policy.from, []), try([for to in var.network_policy.egress : { for field, value in to : field => value if field != "ports" }], [])) :
       (peer.cidr != null) != (peer.namespace_labels != null || peer.pod_labels != null)
     ])
-    error_message = "each of network_policy.from has either a cidr or labels."
+    error_message = "found network_policy ${jsonencode(var.network_policy)}, expected each of from and egress to have either a cidr or labels (namespace_labels, pod_labels or both)."
   }
 
   validation {
@@ -456,6 +511,19 @@ variable "autoscaling" {
       var.autoscaling.undispatched_records >= 1 && var.autoscaling.oldest_undispatched_seconds >= 1 && var.autoscaling.polling_seconds >= 5,
       var.autoscaling == null
     )
-    error_message = "expected undispatched_records and oldest_undispatched_seconds of at least 1, and polling_seconds of at least 5."
+    error_message = "found ${jsonencode(var.autoscaling)}, expected undispatched_records and oldest_undispatched_seconds of at least 1, and polling_seconds of at least 5."
+  }
+
+  validation {
+    condition = try(
+      var.autoscaling.scale_down_after_seconds >= 0 && var.autoscaling.scale_down_after_seconds <= 3600 && var.autoscaling.seconds_between_removals <= 1800,
+      var.autoscaling == null
+    )
+    error_message = "found scale_down_after_seconds ${try(var.autoscaling.scale_down_after_seconds, 0)} and seconds_between_removals ${try(var.autoscaling.seconds_between_removals, 0)}, expected 3600 and 1800 at the most, as Kubernetes does."
+  }
+
+  validation {
+    condition     = try(var.autoscaling.seconds_between_removals >= var.drain_timeout_seconds + local.session_seconds, true)
+    error_message = "found seconds_between_removals ${try(var.autoscaling.seconds_between_removals, 0)}, expected at least drain_timeout_seconds and the session's time-out together (${var.drain_timeout_seconds} + ${try(local.session_seconds, 0)}): the partitions of a worker that was taken away lie idle until then, and a second one's would, too."
   }
 }

@@ -65,6 +65,8 @@ resource "kubernetes_stateful_set_v1" "workers" {
     replicas              = var.autoscaling == null ? tostring(var.replicas) : null
     service_name          = kubernetes_service_v1.workers.metadata[0].name
     pod_management_policy = "Parallel"
+    # An upgrade goes on with the next pod when this one has been ready for so long.
+    min_ready_seconds = 10
 
     selector {
       match_labels = local.selector
@@ -84,6 +86,7 @@ resource "kubernetes_stateful_set_v1" "workers" {
           # A worker reads its configuration when it starts.
           "fnbridge.dev/configuration" = sha256(yamlencode([local.configuration, var.worker_labels]))
           "fnbridge.dev/access"        = tostring(var.access_version)
+          "fnbridge.dev/secrets"       = var.secrets_version
         })
       }
 
@@ -273,8 +276,8 @@ resource "kubernetes_stateful_set_v1" "workers" {
 
   lifecycle {
     precondition {
-      condition     = var.autoscaling == null || var.max_unavailable < try(var.autoscaling.min_replicas, 1) || try(var.autoscaling.min_replicas, 1) == 1
-      error_message = "max_unavailable is no less than autoscaling.min_replicas: all workers could be away at once."
+      condition     = local.sizes.memory >= 3 * local.sizes.in_flight
+      error_message = "found resources.memory ${var.resources.memory}, expected at least three times limits.in_flight_bytes, which is ${var.limits.in_flight_bytes}: a worker that holds so much would be killed for want of memory."
     }
   }
 }

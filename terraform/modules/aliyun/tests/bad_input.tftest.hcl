@@ -109,3 +109,53 @@ run "a_contract_that_functions_do_not_speak" {
 
   expect_failures = [var.pipelines]
 }
+
+run "tls_where_there_is_none" {
+  command = plan
+
+  variables {
+    kafka = { instance = {}, protocol = "sasl_ssl" }
+  }
+
+  expect_failures = [var.kafka]
+}
+
+run "a_certificate_that_nobody_would_look_at" {
+  command = plan
+
+  variables {
+    kafka = { instance_id = "alikafka_pre-cn-9", bootstrap_servers = "alikafka-9.example.com:9094", ca = { secret = "kafka-ca" } }
+  }
+
+  expect_failures = [var.kafka]
+}
+
+run "a_password_that_no_pod_would_know" {
+  command = plan
+
+  variables {
+    kafka_user = { kms_encrypted_password = "Yg==" }
+  }
+
+  expect_failures = [var.kafka_user]
+}
+
+run "names_that_no_right_can_be_granted_to" {
+  command = plan
+
+  variables {
+    pipelines = { enrich-what-the-shops-of-all-of-our-countries-send-to-us = { topics = ["orders"], function = "enrich" } }
+  }
+
+  expect_failures = [var.pipelines]
+}
+
+run "a_topic_that_no_right_can_be_granted_to" {
+  command = plan
+
+  variables {
+    pipelines = { enrich = { topics = ["orders.that.the.shops.of.all.of.our.countries.send.to.us.from.day.to.day"], function = "enrich" } }
+  }
+
+  expect_failures = [var.pipelines]
+}

@@ -78,9 +78,9 @@ run "workers_may_do_what_pipelines_need_and_no_more" {
     condition = toset(keys(alicloud_alikafka_sasl_acl.workers)) == toset([
       "Topic/orders/Read", "Topic/orders-enriched/Write",
       "Topic/orders-enrich.dead-letter/Read", "Topic/orders-enrich.dead-letter/Write",
-      "Group/fnbridge-orders-enrich/Read",
+      "Group/fnbridge-orders-enrich/Read", "Cluster/*/IdempotentWrite",
     ])
-    error_message = "read the source, write the sink, both with dead letters"
+    error_message = "read the source, write the sink, both with dead letters, and idempotently, which is a right of its own before Kafka 3.0"
   }
   assert {
     condition = jsondecode(alicloud_ram_policy.workers.policy_document).Statement == [
@@ -146,6 +146,30 @@ run "a_serverless_instance" {
     condition     = alicloud_alikafka_topic.this["orders-enrich.dead-letter"].partition_num == 12
     error_message = "a source that is not made here says nothing of its partitions"
   }
+  assert {
+    condition = length(setsubtract(
+      ["Topic/orders/DescribeConfigs", "Topic/orders-enriched/DescribeConfigs", "Topic/orders-enrich.dead-letter/DescribeConfigs"],
+      keys(alicloud_alikafka_sasl_acl.workers),
+    )) == 0 && !contains(keys(alicloud_alikafka_sasl_acl.workers), "Cluster/*/IdempotentWrite")
+    error_message = "rights as Kafka 3 has them"
+  }
+}
+
+run "a_password_that_kms_encrypted" {
+  command = plan
+
+  variables {
+    kafka_user = { kms_encrypted_password = "Yg==", kms_encryption_context = { fleet = "fnbridge" }, secret = "kafka-user" }
+  }
+
+  assert {
+    condition     = alicloud_alikafka_sasl_user.workers.kms_encrypted_password == "Yg==" && alicloud_alikafka_sasl_user.workers.password == null
+    error_message = "the state has what KMS made of it"
+  }
+  assert {
+    condition     = length(kubernetes_secret_v1.kafka) == 0
+    error_message = "pods read the Secret that was named"
+  }
 }
 
 run "an_instance_that_is_there" {
@@ -186,5 +210,85 @@ run "a_container" {
   assert {
     condition     = alicloud_fcv3_function.this["enrich"].vpc_config[0].vpc_id == "vpc-1" && length(alicloud_ram_role.function) == 0
     error_message = "in the VPC; without a log, without a role"
+  }
+}
+
+run "another_password_restarts_the_workers" {
+  command = plan
+
+  variables {
+    kafka_user = { password = "another_password", version = 2 }
+  }
+
+  assert {
+    condition     = kubernetes_secret_v1.kafka[0].data_wo_revision == 2 && module.workers.pod_annotations["fnbridge.dev/secrets"] == "1/2"
+    error_message = "workers that know the old one alone would be refused at their next connection"
+  }
+}
+
+run "an_endpoint_with_tls" {
+  command = plan
+
+  variables {
+    kafka = {
+      instance_id       = "alikafka_pre-cn-9"
+      bootstrap_servers = "alikafka-9.example.com:9093"
+      protocol          = "sasl_ssl"
+      verify_hostname   = false
+      ca                = { secret = "kafka-ca" }
+    }
+  }
+
+  assert {
+    condition = yamldecode(module.workers.configuration).clusters.default.security == {
+      protocol        = "sasl_ssl"
+      mechanism       = "SCRAM-SHA-256"
+      verify_hostname = false
+      username        = { env = "KAFKA_DEFAULT_USERNAME" }
+      password        = { env = "KAFKA_DEFAULT_PASSWORD" }
+      ca              = "/etc/fnbridge/kafka-default-ca/ca.pem"
+    }
+    error_message = "as the SSL endpoint wants it"
+  }
+}
+
+# The autoscaler would be refused, did it not wait for the longest call.
+run "a_fleet_has_what_the_module_for_kubernetes_has" {
+  command = plan
+
+  variables {
+    functions = { enrich = { runtime = "python3.10", zip_file = "UEsFBgAA", timeout_seconds = 300 } }
+    fleet = {
+      namespace               = "streaming"
+      image                   = "registry.example.com/fnbridge:0.1.0"
+      image_pull_secrets      = ["acr"]
+      postgres                = { secret = "fnbridge-db" }
+      tls                     = { secret = "fnbridge-tls" }
+      access                  = { secret = "fnbridge-access" }
+      session_timeout_seconds = 20
+      worker_labels           = { zone = "trusted" }
+      limits                  = { in_flight_bytes = "128MiB" }
+      telemetry               = { otlp_endpoint = "http://collector.observability:4318" }
+      pod                     = { annotations = { "example.com/mesh" = "on" } }
+      autoscaling             = { max_replicas = 4, token = { secret = "fnbridge-keda" } }
+      monitoring              = { thresholds = { stuck_seconds = 600 } }
+    }
+  }
+
+  assert {
+    condition = {
+      session   = yamldecode(module.workers.configuration).clusters.default.properties["session.timeout.ms"]
+      labels    = yamldecode(module.workers.configuration).worker.labels
+      limits    = yamldecode(module.workers.configuration).limits.in_flight_bytes
+      telemetry = yamldecode(module.workers.configuration).telemetry.otlp_endpoint
+      pod       = module.workers.pod_annotations["example.com/mesh"]
+      } == {
+      session   = "20000"
+      labels    = { zone = "trusted" }
+      limits    = "128MiB"
+      telemetry = "http://collector.observability:4318"
+      pod       = "on"
+    }
+    error_message = "what a fleet is given is passed on"
   }
 }

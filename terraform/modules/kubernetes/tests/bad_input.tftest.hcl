@@ -1,4 +1,5 @@
-# Each mistake is found before anything is made. A run makes as many at once as there are variables; all of them have to be found.
+# Each mistake is found before anything is made. A run makes as many at once as there are variables; all of them have to be found. Those of variables that
+# are held against others have runs of their own: where the others are wrong, nothing is held against them.
 
 mock_provider "kubernetes" {}
 
@@ -21,8 +22,6 @@ run "a_name_that_no_object_can_have_an_image_that_changes_by_itself_no_cluster_a
     postgres              = { secret = "fnbridge-db-app", ssl_mode = "verify-full" } # by what?
     drain_timeout_seconds = 7200
     port                  = 443
-    max_unavailable       = 0
-    autoscaling           = { min_replicas = 0, max_replicas = 4, token = { secret = "keda-token" } }
     network_policy        = { from = [{ cidr = "10.0.0.0/8", pod_labels = { app = "x" } }] }
     environment           = { PGPASSWORD = { secret = "x", key = "y" } } # the module's own
     monitoring            = { thresholds = { stuck_seconds = 5 } }
@@ -32,7 +31,7 @@ run "a_name_that_no_object_can_have_an_image_that_changes_by_itself_no_cluster_a
   }
 
   expect_failures = [
-    var.name, var.image, var.clusters, var.postgres, var.drain_timeout_seconds, var.port, var.max_unavailable, var.autoscaling,
+    var.name, var.image, var.clusters, var.postgres, var.drain_timeout_seconds, var.port,
     var.network_policy, var.environment, var.monitoring, var.limits, var.telemetry, var.access_values,
   ]
 }
@@ -47,13 +46,42 @@ run "a_broker_without_a_port_an_image_without_a_tag_and_so_on" {
     postgres       = { secret = "fnbridge-db-app", ssl_mode = "always" }
     network_policy = { egress = [{ cidr = "kafka.example.com" }] }
     monitoring     = { interval = "often" }
-    autoscaling    = { min_replicas = 5, max_replicas = 4, token = { secret = "keda-token" } }
     telemetry      = { otlp_endpoint = "collector:4318" }
   }
 
   expect_failures = [
-    var.clusters, var.image, var.replicas, var.postgres, var.network_policy, var.monitoring, var.autoscaling, var.telemetry,
+    var.clusters, var.image, var.replicas, var.postgres, var.network_policy, var.monitoring, var.telemetry,
   ]
+}
+
+run "a_fleet_without_a_worker" {
+  command = plan
+
+  variables {
+    autoscaling = { min_replicas = 0, max_replicas = 4, token = { secret = "keda-token" } }
+  }
+
+  expect_failures = [var.autoscaling]
+}
+
+run "fewer_workers_than_there_are_to_be_at_least" {
+  command = plan
+
+  variables {
+    autoscaling = { min_replicas = 5, max_replicas = 4, token = { secret = "keda-token" } }
+  }
+
+  expect_failures = [var.autoscaling]
+}
+
+run "no_worker_may_be_away" {
+  command = plan
+
+  variables {
+    max_unavailable = 0
+  }
+
+  expect_failures = [var.max_unavailable]
 }
 
 run "a_password_that_is_not_there" {
@@ -94,5 +122,93 @@ run "all_workers_may_be_away" {
     autoscaling     = { max_replicas = 4, token = { secret = "keda-token" } }
   }
 
+  expect_failures = [var.max_unavailable]
+}
+
+run "all_workers_may_be_away_where_no_autoscaler_adds_any" {
+  command = plan
+
+  variables {
+    replicas        = 2
+    max_unavailable = 2
+  }
+
+  expect_failures = [var.max_unavailable]
+}
+
+run "a_worker_that_would_be_killed_for_want_of_memory" {
+  command = plan
+
+  variables {
+    resources = { memory = "512Mi" }
+    limits    = { in_flight_bytes = "256 MiB" }
+  }
+
   expect_failures = [kubernetes_stateful_set_v1.workers]
+}
+
+run "a_cpu_and_networks_that_are_none" {
+  command = plan
+
+  variables {
+    resources = { cpu = "half" }
+    functions = { allow = ["fn.example.com"] }
+  }
+
+  expect_failures = [var.resources, var.functions]
+}
+
+run "a_memory_that_is_none_and_egress_to_nowhere" {
+  command = plan
+
+  variables {
+    resources               = { memory = "plenty" }
+    network_policy          = { egress = [{ ports = [9092] }] }
+    session_timeout_seconds = 3
+  }
+
+  expect_failures = [var.resources, var.network_policy, var.session_timeout_seconds]
+}
+
+run "workers_that_go_before_those_that_went_have_left_their_groups" {
+  command = plan
+
+  variables {
+    drain_timeout_seconds = 90
+    autoscaling           = { max_replicas = 4, token = { secret = "keda-token" } }
+  }
+
+  expect_failures = [var.autoscaling]
+}
+
+run "an_autoscaler_that_waits_for_longer_than_kubernetes_lets_it" {
+  command = plan
+
+  variables {
+    autoscaling = { max_replicas = 4, scale_down_after_seconds = 7200, token = { secret = "keda-token" } }
+  }
+
+  expect_failures = [var.autoscaling]
+}
+
+run "a_token_that_is_too_short" {
+  command = plan
+
+  variables {
+    access        = null
+    access_values = { admin_token = "short", secrets_key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" }
+  }
+
+  expect_failures = [var.access_values]
+}
+
+run "a_key_that_is_none" {
+  command = plan
+
+  variables {
+    access        = null
+    access_values = { admin_token = "an-admin-token-of-32-characters-x", secrets_key = "AAAA" }
+  }
+
+  expect_failures = [var.access_values]
 }

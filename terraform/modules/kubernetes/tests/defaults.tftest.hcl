@@ -137,6 +137,50 @@ run "a_change_of_the_configuration_restarts_workers_and_a_change_of_their_number
   }
 }
 
+run "secrets_that_changed_restart_workers" {
+  command = plan
+
+  variables {
+    secrets_version = "2026-01-31"
+  }
+
+  assert {
+    condition     = kubernetes_stateful_set_v1.workers.spec[0].template[0].metadata[0].annotations["fnbridge.dev/secrets"] == "2026-01-31"
+    error_message = "pods are replaced where somebody says that a Secret of theirs has changed"
+  }
+}
+
+run "an_upgrade_waits_whether_a_worker_stays_ready" {
+  command = plan
+
+  assert {
+    condition     = kubernetes_stateful_set_v1.workers.spec[0].min_ready_seconds == 10
+    error_message = "a worker that is ready and then dies would be followed by the next one"
+  }
+}
+
+run "partitions_are_kept_for_a_worker_as_long_as_was_said" {
+  command = plan
+
+  variables {
+    session_timeout_seconds = 20
+    clusters = {
+      default = { bootstrap_servers = "kafka:9092" }
+      slow    = { bootstrap_servers = "slow:9092", properties = { "session.timeout.ms" = "90000" } }
+      newer   = { bootstrap_servers = "newer:9092", properties = { "group.protocol" = "consumer" } }
+    }
+  }
+
+  assert {
+    condition = { for name, cluster in yamldecode(output.configuration).clusters : name => cluster.properties } == {
+      default = { "session.timeout.ms" = "20000" }
+      slow    = { "session.timeout.ms" = "90000" }
+      newer   = { "group.protocol" = "consumer" }
+    }
+    error_message = "as was said, unless a cluster says otherwise, or has brokers that do"
+  }
+}
+
 run "only_the_fleet_itself_reaches_the_port" {
   command = plan
 

@@ -43,8 +43,8 @@ run "the_autoscaler_asks_the_fleet" {
     error_message = "records a worker, seconds of the oldest, and workers as they are"
   }
   assert {
-    condition     = alltrue([for trigger in kubernetes_manifest.scaler[0].manifest.spec.triggers : trigger.metadata.url == "https://fnbridge.streaming.svc:8470/v1/scaler"])
-    error_message = "the service is asked"
+    condition     = alltrue([for trigger in kubernetes_manifest.scaler[0].manifest.spec.triggers : trigger.metadata.url == "https://fnbridge.streaming.svc:8470/v1/scaler?within_seconds=30"])
+    error_message = "the service is asked, and workers are wanted for the age that is asked for"
   }
   assert {
     condition     = kubernetes_manifest.scaler_token[0].manifest.spec.secretTargetRef == [{ parameter = "token", name = "keda-token", key = "token" }]
@@ -98,13 +98,34 @@ run "what_has_to_be_seen_is_alerted_on_and_drawn" {
   }
 }
 
+run "an_alert_looks_at_four_scrapes_and_counts_the_workers_that_there_are_at_least" {
+  command = plan
+
+  variables {
+    monitoring = { interval = "1m", thresholds = { stuck_seconds = 600 } }
+  }
+
+  assert {
+    condition = [
+      for rule in kubernetes_manifest.alerts[0].manifest.spec.groups[0].rules : "${rule.for} ${length(regexall("\\[240s\\]", rule.expr))}" if rule.alert == "FnbridgePartitionStuck"
+    ] == ["600s 1"]
+    error_message = "what is settled is looked for in four scrapes' time, and lacks for as long as was said"
+  }
+  assert {
+    condition = [
+      for rule in kubernetes_manifest.alerts[0].manifest.spec.groups[0].rules : endswith(rule.expr, "< 2") if rule.alert == "FnbridgeWorkersMissing"
+    ] == [true]
+    error_message = "the autoscaler leaves two"
+  }
+}
+
 run "egress_is_what_is_named" {
   command = plan
 
   variables {
     network_policy = {
       from   = [{ namespace_labels = { team = "payments" }, pod_labels = { role = "deployer" } }, { cidr = "10.1.0.0/16" }]
-      egress = [{ cidr = "10.2.0.0/16", ports = [9092, 5432] }]
+      egress = [{ cidr = "10.2.0.0/16", ports = [9092, 5432] }, { pod_labels = { app = "kafka" }, ports = [9092] }]
     }
   }
 
@@ -113,7 +134,11 @@ run "egress_is_what_is_named" {
     error_message = "both ways"
   }
   assert {
-    condition     = length(kubernetes_network_policy_v1.workers[0].spec[0].egress) == 3 && length(kubernetes_network_policy_v1.workers[0].spec[0].ingress[0].from) == 5
+    condition     = length(kubernetes_network_policy_v1.workers[0].spec[0].egress) == 4 && length(kubernetes_network_policy_v1.workers[0].spec[0].ingress[0].from) == 5
     error_message = "DNS, each other and what was named; the fleet, Prometheus, KEDA and the two peers"
+  }
+  assert {
+    condition     = kubernetes_network_policy_v1.workers[0].spec[0].egress[3].to[0].pod_selector[0].match_labels.app == "kafka"
+    error_message = "pods are named by their labels"
   }
 }

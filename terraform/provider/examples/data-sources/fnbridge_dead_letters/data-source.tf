@@ -18,7 +18,7 @@ resource "fnbridge_pipeline" "orders_v2" {
   lifecycle {
     precondition {
       condition     = data.fnbridge_dead_letters.orders.total == 0
-      error_message = "See to the dead letters of orders first: fnbridge dlq groups --pipeline orders"
+      error_message = "See to the dead letters of orders first: fnbridge dlq groups orders"
     }
   }
 }
