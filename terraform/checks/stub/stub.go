@@ -73,6 +73,17 @@ func (s *server) ValidateDataResourceConfig(context.Context, *tfprotov6.Validate
 	return &tfprotov6.ValidateDataResourceConfigResponse{}, nil
 }
 
+// UpgradeResourceState gives a state back as it is: OpenTofu asks even where it mocks the provider.
+func (s *server) UpgradeResourceState(_ context.Context, request *tfprotov6.UpgradeResourceStateRequest) (*tfprotov6.UpgradeResourceStateResponse, error) {
+	objectType := s.schemas.ResourceSchemas[request.TypeName].ValueType()
+	state, err := request.RawState.Unmarshal(objectType)
+	if err != nil {
+		return nil, err
+	}
+	upgraded, err := tfprotov6.NewDynamicValue(objectType, state)
+	return &tfprotov6.UpgradeResourceStateResponse{UpgradedState: &upgraded}, err
+}
+
 // PlanResourceChange plans what was proposed: to create what the configuration says, with all that only the provider knows unknown.
 func (s *server) PlanResourceChange(_ context.Context, request *tfprotov6.PlanResourceChangeRequest) (*tfprotov6.PlanResourceChangeResponse, error) {
 	described := s.schemas.ResourceSchemas[request.TypeName]

@@ -18,7 +18,7 @@ output "functions" {
   value = {
     for name in keys(var.functions) : name => {
       function_name = alicloud_fcv3_function.this[name].function_name
-      url           = alicloud_fcv3_trigger.this[name].http_trigger[0].url_intranet
+      url           = one(alicloud_fcv3_trigger.this[name].http_trigger[*].url_intranet)
     }
   }
 }

@@ -16,7 +16,7 @@ resource "fnbridge_pipeline" "this" {
   retry       = { max_attempts = each.value.retry_attempts }
 
   function = {
-    url          = alicloud_fcv3_trigger.this[each.value.function].http_trigger[0].url_intranet
+    url          = one(alicloud_fcv3_trigger.this[each.value.function].http_trigger[*].url_intranet)
     contract     = each.value.contract
     timeout      = "${local.timeouts[each.key]}s"
     event_source = each.value.contract == "aliyun_fc" ? local.instance_id : null

@@ -111,8 +111,12 @@ run "functions_answer_signed_calls_and_write_their_log" {
   }
 }
 
-# Applied, on mocks, as the URL is known by then.
+# Applied, on mocks, as the URL is known by then; without a Secret that is written, which OpenTofu's mocks can't apply.
 run "a_pipeline_calls_the_function_and_waits_longer_than_it_may_take" {
+  variables {
+    kafka_user = { kms_encrypted_password = "Yg==", secret = "kafka-user" }
+  }
+
   assert {
     condition     = fnbridge_pipeline.this["orders-enrich"].function.url == "https://enrich.cn-hangzhou-vpc.fcapp.run"
     error_message = "within the VPC"

@@ -107,8 +107,8 @@ run "no_secret_stands_in_a_configuration" {
     error_message = "all that the store's URL leaves out is in the pods' environment"
   }
   assert {
-    condition     = kubernetes_secret_v1.access[0].data_wo == null && kubernetes_secret_v1.access[0].data_wo_revision == 1
-    error_message = "what is in the Secret is written, and never kept"
+    condition     = kubernetes_secret_v1.access[0].data_wo_revision == 1
+    error_message = "what is in the Secret is sent once, and again with another version"
   }
 }
 
