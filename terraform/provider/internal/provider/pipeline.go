@@ -155,6 +155,10 @@ func (r *pipelineResource) isOurs(_ context.Context, state tftypes.Value, found 
 }
 
 func (r *pipelineResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	if valuesOf(req.Plan.Raw)["revision"].IsKnown() {
+		resp.State.Raw = req.Plan.Raw
+		return
+	}
 	document, name, err := documentOf(req.Config.Raw)
 	client, unknown := r.client()
 	if err = errors.Join(err, unknown); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	bignumber "math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,12 +39,29 @@ func (r *pipelineResource) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	}
 	if state != nil {
 		resp.RequiresReplace = fixedChanges(state, plan)
-		if len(resp.RequiresReplace) == 0 && r.secretsMayDiffer(ctx, req) {
-			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("revision"), types.Int64Unknown())...)
+		if len(resp.RequiresReplace) == 0 {
+			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("revision"), r.plannedRevision(ctx, req, state, plan))...)
 		}
 	}
 	r.check(ctx, req, resp)
 }
+
+// plannedRevision is known where there is nothing to send: nothing differs, or only what Terraform keeps to itself.
+func (r *pipelineResource) plannedRevision(ctx context.Context, req resource.ModifyPlanRequest, state, plan map[string]tftypes.Value) types.Int64 {
+	now := wholeOf(state["revision"])
+	if now == 0 || r.secretsMayDiffer(ctx, req) {
+		return types.Int64Unknown()
+	}
+	for name, planned := range plan {
+		if !slices.Contains(keptHere, name) && !planned.Equal(state[name]) {
+			return types.Int64Unknown()
+		}
+	}
+	return types.Int64Value(now)
+}
+
+// keptHere are the attributes that no request carries to the fleet; the revision comes from there.
+var keptHere = []string{"timeouts", "delete_offsets", "revision"}
 
 // fixed are the attributes that a pipeline's offsets belong to.
 var fixed = []path.Path{path.Root("name"), path.Root("source").AtName("cluster"), path.Root("source").AtName("group")}

@@ -98,13 +98,18 @@ func (r *secretResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	if req.State.Raw.IsNull() {
 		return
 	}
-	var changed types.String
-	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("changed"), &changed)...)
+	var state, plan secretModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	kept, _ := req.Private.GetKey(ctx, writtenKey)
 	var written string
-	if len(kept) > 0 && json.Unmarshal(kept, &written) == nil && written != changed.ValueString() {
-		resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("changed"), types.StringUnknown())...)
+	byAnother := len(kept) > 0 && json.Unmarshal(kept, &written) == nil && written != state.Changed.ValueString()
+	changed := types.StringUnknown()
+	if !byAnother && !state.Changed.IsNull() && plan.Name.Equal(state.Name) && plan.Version.Equal(state.Version) {
+		// There is nothing to write, whatever else differs.
+		changed = state.Changed
 	}
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("changed"), changed)...)
 }
 
 func (r *secretResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
@@ -189,6 +194,10 @@ func (r *secretResource) Update(ctx context.Context, req resource.UpdateRequest,
 	var plan, config secretModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
+	if !plan.Changed.IsUnknown() {
+		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
+		return
+	}
 	client, err := r.client()
 	if err != nil {
 		resp.Diagnostics.AddError(plan.Name.ValueString()+" was not written", err.Error())
