@@ -119,7 +119,7 @@ func (r *pipelineResource) Read(ctx context.Context, req resource.ReadRequest, r
 		resp.Diagnostics.AddError(name+" could not be read", err.Error())
 		return
 	}
-	r.fleet.hold(name)
+	r.fleet.pipelines.add(name)
 	ctx, cancel := within(ctx, req.State, timeouts.Value.Read, readWithin, &resp.Diagnostics)
 	defer cancel()
 	found, err := client.Pipeline(ctx, name)

@@ -35,7 +35,7 @@ func (r *pipelineResource) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	}
 	state, plan := valuesOf(req.State.Raw), valuesOf(req.Plan.Raw)
 	if state != nil && r.fleet != nil {
-		r.fleet.hold(textOf(state["name"]))
+		r.fleet.pipelines.add(textOf(state["name"]))
 	}
 	if state != nil {
 		resp.RequiresReplace = fixedChanges(state, plan)
@@ -174,14 +174,14 @@ func (r *pipelineResource) check(ctx context.Context, req resource.ModifyPlanReq
 	}
 	isNew := req.State.Raw.IsNull()
 	// Terraform plans a replacement as if nothing were there, once it has planned what goes.
-	isReplaced := len(resp.RequiresReplace) > 0 || (isNew && r.fleet.holds(name))
+	isReplaced := len(resp.RequiresReplace) > 0 || (isNew && r.fleet.pipelines.has(name))
 	for _, problem := range checked.Problems {
 		if r.willBeThere(document, problem.Field) || (isReplaced && isFixed(problem.Field)) {
 			continue
 		}
 		addProblem(&resp.Diagnostics, problem, "The pipeline's document has a problem")
 	}
-	if checked.Valid && isNew && checked.Would != "create" && !r.fleet.holds(name) {
+	if checked.Valid && isNew && checked.Would != "create" && !r.fleet.pipelines.has(name) {
 		resp.Diagnostics.AddAttributeError(path.Root("name"), name+" can't be created", inUse(name, checked.Revision))
 	}
 }
@@ -209,7 +209,7 @@ func (r *pipelineResource) willBeThere(document api.Document, field string) bool
 	}
 	reference, ok := at.(map[string]any)
 	secret, isText := reference["secret"].(string)
-	return ok && isText && r.fleet.plans(secret)
+	return ok && isText && r.fleet.planned.has(secret)
 }
 
 func big(value tftypes.Value) *bignumber.Float {
