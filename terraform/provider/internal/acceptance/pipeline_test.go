@@ -314,12 +314,7 @@ func TestDocumentOfANewerVersionIsNotOverwritten(t *testing.T) {
 // Records are on the wire when the pipeline is destroyed: they are waited for; and where time is up, that is said and nothing is lost.
 func TestDestroyDrains(t *testing.T) {
 	kafka.Topics(t, "drained", "drained-results")
-	release := make(chan struct{})
-	function := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		<-release
-		_, _ = w.Write([]byte(`{"records":[{"value":"late"}]}`))
-	}))
-	t.Cleanup(function.Close)
+	function, release := slowFunction(t)
 	config := func(within string) string {
 		return settings(worker.URL, stage.Token) + fmt.Sprintf(`resource "fnbridge_pipeline" "it" {
   name           = "drained"
@@ -328,18 +323,9 @@ func TestDestroyDrains(t *testing.T) {
   sinks          = [{ kafka = { topic = "drained-results" } }]
   delete_offsets = true
   timeouts       = { delete = %q }
-}`, function.URL, within)
+}`, function, within)
 	}
-	inFlight := func() bool {
-		for _, task := range worker.Ask(t, http.MethodGet, "/v1/pipelines/drained/status", nil)["tasks"].([]any) {
-			for _, held := range task.(object)["holds"].([]any) {
-				if held.(object)["in_flight"].(float64) > 0 {
-					return true
-				}
-			}
-		}
-		return false
-	}
+	inFlight := func() bool { return onTheWire(t, "drained") }
 	steps(t,
 		resource.TestStep{Config: config("1s")},
 		resource.TestStep{
@@ -347,13 +333,13 @@ func TestDestroyDrains(t *testing.T) {
 				kafka.Produce(t, "drained", "1")
 				stage.Await(t, "a record on the wire", inFlight)
 			},
-			Config: config("1s"), Destroy: true, ExpectError: said("1 records are still on the wire. The pipeline is paused and stays registered"),
+			Config: config("1s"), Destroy: true, ExpectError: said("1 record is still on the wire. The pipeline is paused and stays registered"),
 		},
 		resource.TestStep{Config: config("1m")},
 		resource.TestStep{
 			PreConfig: func() {
 				stage.Await(t, "a record on the wire", inFlight)
-				time.AfterFunc(3*time.Second, func() { close(release) })
+				time.AfterFunc(3*time.Second, release)
 			},
 			Config: config("1m"), Destroy: true,
 		},

@@ -146,7 +146,7 @@ func (c *Client) stranger(status int, kind string) error {
 }
 
 func (c *Client) unanswered(err error) error {
-	away := &Away{URL: c.URL(), Passing: true, Sent: true, Reason: reasonOf(err)}
+	away := &Away{URL: c.URL(), Passing: true, Sent: true, Reason: reasonOf(err), Interrupted: errors.Is(err, context.Canceled)}
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		away.Sent = false
@@ -166,6 +166,9 @@ func (c *Client) unanswered(err error) error {
 func reasonOf(err error) string {
 	var asked *url.Error
 	if errors.As(err, &asked) {
+		if asked.Timeout() {
+			return "no answer came in time"
+		}
 		err = asked.Err
 	}
 	return err.Error()

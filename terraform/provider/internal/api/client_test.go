@@ -122,6 +122,32 @@ func TestStrangerIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+func TestInterruptIsSaidAndEndsEachWait(t *testing.T) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	arrived := func(_ http.ResponseWriter, r *http.Request) {
+		interrupt()
+		<-r.Context().Done()
+	}
+	const says = "Terraform was interrupted before an answer came"
+	_, err := serve(t, arrived).Create(ctx, "a", document)
+	var unconfirmed *Unconfirmed
+	if !errors.As(err, &unconfirmed) || !strings.Contains(err.Error(), says) {
+		t.Fatalf("found %v", err)
+	}
+	ctx, interrupt = context.WithCancel(context.Background())
+	err = serve(t, created, arrived).Delete(ctx, "a", false)
+	var inFlight *InFlight
+	if !errors.As(err, &inFlight) || !inFlight.Interrupted {
+		t.Fatalf("found %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	interrupt = func() {}
+	if _, err := serve(t, arrived).Pipeline(ctx, "a"); err == nil || !strings.Contains(err.Error(), "no answer came in time") {
+		t.Fatalf("found %v", err)
+	}
+}
+
 func TestDestroyWaitsForWhatIsOnTheWire(t *testing.T) {
 	holding := func(doing string, records int) http.HandlerFunc {
 		held := map[string]any{"doing": doing, "in_flight": records}

@@ -14,11 +14,20 @@ type Secret struct {
 }
 
 // Secret finds one; nil: there is none of this name, or none that the token may see.
-func (c *Client) Secret(ctx context.Context, name string) (*Secret, error) {
+func (c *Client) Secret(ctx context.Context, name string) (found *Secret, err error) {
+	err = patiently(ctx, func() error {
+		found, err = c.SecretNow(ctx, name)
+		return err
+	}, nil)
+	return found, err
+}
+
+// SecretNow is `Secret`, asked once.
+func (c *Client) SecretNow(ctx context.Context, name string) (*Secret, error) {
 	var listed struct {
 		Secrets []Secret `json:"secrets"`
 	}
-	if err := c.asked(ctx, request{method: http.MethodGet, path: "/v1/secrets"}, &listed); err != nil {
+	if err := c.once(ctx, request{method: http.MethodGet, path: "/v1/secrets"}, &listed); err != nil {
 		return nil, err
 	}
 	for _, secret := range listed.Secrets {

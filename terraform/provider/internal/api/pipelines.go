@@ -143,12 +143,25 @@ func (c *Client) Delete(ctx context.Context, name string, withOffsets bool) erro
 	return err
 }
 
-// InFlight: a pipeline that was paused has records on the wire when time is up.
-type InFlight struct{ Records int64 }
+// InFlight: a pipeline that was paused may have records on the wire when it is waited no longer.
+type InFlight struct {
+	Records     int64
+	Interrupted bool
+}
 
 func (f *InFlight) Error() string {
-	return fmt.Sprintf("%d records are still on the wire. The pipeline is paused and stays registered, nothing is lost: destroy it "+
-		"again once its function has answered, or allow more time with `timeouts.delete`", f.Records)
+	stands := "Some of its records may still be on the wire."
+	switch {
+	case f.Records == 1:
+		stands = "1 record is still on the wire."
+	case f.Records > 1:
+		stands = fmt.Sprintf("%d records are still on the wire.", f.Records)
+	}
+	const paused = " The pipeline is paused and stays registered, nothing is lost: "
+	if f.Interrupted {
+		return "Terraform was interrupted while it waited for records on the wire. " + stands + paused + "destroy it again to go on, or apply to have it run"
+	}
+	return stands + paused + "destroy it again once its function has answered, or allow more time with `timeouts.delete`"
 }
 
 type standing struct {
@@ -169,7 +182,8 @@ func (c *Client) drain(ctx context.Context, name string) error {
 	for {
 		var now standing
 		err := c.asked(ctx, request{method: http.MethodGet, path: pathOf(name) + "/status"}, &now)
-		if err != nil && (ctx.Err() == nil || records == 0) {
+		interrupted := errors.Is(ctx.Err(), context.Canceled)
+		if err != nil && (ctx.Err() == nil || records == 0) && !interrupted {
 			return err
 		}
 		if err == nil {
@@ -180,7 +194,7 @@ func (c *Client) drain(ctx context.Context, name string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return &InFlight{records}
+			return &InFlight{records, errors.Is(ctx.Err(), context.Canceled)}
 		case <-time.After(lookEvery):
 		}
 	}

@@ -36,9 +36,14 @@ type Away struct {
 	Passing bool
 	// Sent: it may have been acted on.
 	Sent bool
+	// Interrupted: Terraform was told to end, and waited no longer.
+	Interrupted bool
 }
 
 func (a *Away) Error() string {
+	if a.Interrupted {
+		return a.URL + ": Terraform was interrupted before an answer came. The same command goes on from what stands then"
+	}
 	return fmt.Sprintf("%s: %s. Is a worker with the role control running, and is this its `url` (FNBRIDGE_URL)?", a.URL, a.Reason)
 }
 

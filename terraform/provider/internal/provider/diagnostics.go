@@ -48,8 +48,16 @@ func addRefusal(into *diag.Diagnostics, name, what string, err error) {
 }
 
 func inUse(name string, revision int64) string {
-	return fmt.Sprintf("A pipeline of the name %s is registered already, with revision %d, and is not in this state. If it belongs here, "+
-		"`terraform import ADDRESS %s` takes it in; if another state has it, choose another name.", name, revision, name)
+	return fmt.Sprintf("A pipeline of the name %s is registered already, with revision %d, and %s", name, revision, notHere(name))
+}
+
+func secretInUse(found *api.Secret) string {
+	return fmt.Sprintf("A secret of the name %s is there already, written by %s at %s, and %s", found.Name, found.ChangedBy, found.Changed, notHere(found.Name))
+}
+
+func notHere(name string) string {
+	return fmt.Sprintf("is not in this state. If it belongs here, as after an apply that was cut off, `terraform import ADDRESS %s` takes it in; if "+
+		"another state has it, choose another name.", name)
 }
 
 var errNotConfigured = errors.New("what the provider needs to ask the fleet is not known yet: `url`, `token` or `ca` come from something that is " +

@@ -119,7 +119,7 @@ func (r *pipelineResource) Read(ctx context.Context, req resource.ReadRequest, r
 		resp.Diagnostics.AddError(name+" could not be read", err.Error())
 		return
 	}
-	r.fleet.hold(name)
+	r.fleet.pipelines.add(name)
 	ctx, cancel := within(ctx, req.State, timeouts.Value.Read, readWithin, &resp.Diagnostics)
 	defer cancel()
 	found, err := client.Pipeline(ctx, name)
@@ -155,6 +155,10 @@ func (r *pipelineResource) isOurs(_ context.Context, state tftypes.Value, found 
 }
 
 func (r *pipelineResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	if valuesOf(req.Plan.Raw)["revision"].IsKnown() {
+		resp.State.Raw = req.Plan.Raw
+		return
+	}
 	document, name, err := documentOf(req.Config.Raw)
 	client, unknown := r.client()
 	if err = errors.Join(err, unknown); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	bignumber "math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,16 +35,33 @@ func (r *pipelineResource) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	}
 	state, plan := valuesOf(req.State.Raw), valuesOf(req.Plan.Raw)
 	if state != nil && r.fleet != nil {
-		r.fleet.hold(textOf(state["name"]))
+		r.fleet.pipelines.add(textOf(state["name"]))
 	}
 	if state != nil {
 		resp.RequiresReplace = fixedChanges(state, plan)
-		if len(resp.RequiresReplace) == 0 && r.secretsMayDiffer(ctx, req) {
-			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("revision"), types.Int64Unknown())...)
+		if len(resp.RequiresReplace) == 0 {
+			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("revision"), r.plannedRevision(ctx, req, state, plan))...)
 		}
 	}
 	r.check(ctx, req, resp)
 }
+
+// plannedRevision is known where there is nothing to send: nothing differs, or only what Terraform keeps to itself.
+func (r *pipelineResource) plannedRevision(ctx context.Context, req resource.ModifyPlanRequest, state, plan map[string]tftypes.Value) types.Int64 {
+	now := wholeOf(state["revision"])
+	if now == 0 || r.secretsMayDiffer(ctx, req) {
+		return types.Int64Unknown()
+	}
+	for name, planned := range plan {
+		if !slices.Contains(keptHere, name) && !planned.Equal(state[name]) {
+			return types.Int64Unknown()
+		}
+	}
+	return types.Int64Value(now)
+}
+
+// keptHere are the attributes that no request carries to the fleet; the revision comes from there.
+var keptHere = []string{"timeouts", "delete_offsets", "revision"}
 
 // fixed are the attributes that a pipeline's offsets belong to.
 var fixed = []path.Path{path.Root("name"), path.Root("source").AtName("cluster"), path.Root("source").AtName("group")}
@@ -156,14 +174,14 @@ func (r *pipelineResource) check(ctx context.Context, req resource.ModifyPlanReq
 	}
 	isNew := req.State.Raw.IsNull()
 	// Terraform plans a replacement as if nothing were there, once it has planned what goes.
-	isReplaced := len(resp.RequiresReplace) > 0 || (isNew && r.fleet.holds(name))
+	isReplaced := len(resp.RequiresReplace) > 0 || (isNew && r.fleet.pipelines.has(name))
 	for _, problem := range checked.Problems {
 		if r.willBeThere(document, problem.Field) || (isReplaced && isFixed(problem.Field)) {
 			continue
 		}
 		addProblem(&resp.Diagnostics, problem, "The pipeline's document has a problem")
 	}
-	if checked.Valid && isNew && checked.Would != "create" && !r.fleet.holds(name) {
+	if checked.Valid && isNew && checked.Would != "create" && !r.fleet.pipelines.has(name) {
 		resp.Diagnostics.AddAttributeError(path.Root("name"), name+" can't be created", inUse(name, checked.Revision))
 	}
 }
@@ -191,7 +209,7 @@ func (r *pipelineResource) willBeThere(document api.Document, field string) bool
 	}
 	reference, ok := at.(map[string]any)
 	secret, isText := reference["secret"].(string)
-	return ok && isText && r.fleet.plans(secret)
+	return ok && isText && r.fleet.planned.has(secret)
 }
 
 func big(value tftypes.Value) *bignumber.Float {

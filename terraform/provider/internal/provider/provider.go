@@ -64,7 +64,7 @@ func (p *fnbridge) Configure(ctx context.Context, req provider.ConfigureRequest,
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	fleet := &fleet{held: map[string]bool{}, planned: map[string]bool{}}
+	fleet := &fleet{}
 	resp.ResourceData, resp.DataSourceData = fleet, fleet
 	// Known once something else is applied: until then, there is nobody to ask.
 	if stated.URL.IsUnknown() || stated.Token.IsUnknown() || stated.CA.IsUnknown() {
@@ -116,34 +116,17 @@ func (p *fnbridge) DataSources(context.Context) []func() datasource.DataSource {
 type fleet struct {
 	// nil: what is needed to ask is not known yet.
 	client *api.Client
-
-	mutex sync.Mutex
-	// Pipelines that are in the state: their names are in use by right.
-	held map[string]bool
+	// In the state: these names are in use by right.
+	pipelines, secrets names
 	// Secrets that will be there before what refers to them.
-	planned map[string]bool
+	planned names
 }
 
-func (f *fleet) hold(name string) {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	f.held[name] = true
-}
+type names struct{ known sync.Map }
 
-func (f *fleet) holds(name string) bool {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	return f.held[name]
-}
+func (n *names) add(name string) { n.known.Store(name, true) }
 
-func (f *fleet) plan(secret string) {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	f.planned[secret] = true
-}
-
-func (f *fleet) plans(secret string) bool {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	return f.planned[secret]
+func (n *names) has(name string) bool {
+	_, found := n.known.Load(name)
+	return found
 }

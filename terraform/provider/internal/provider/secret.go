@@ -3,9 +3,9 @@ package provider
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
@@ -93,17 +93,48 @@ func (r *secretResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	var name types.String
 	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("name"), &name)...)
 	if r.fleet != nil {
-		r.fleet.plan(name.ValueString())
+		r.fleet.planned.add(name.ValueString())
 	}
 	if req.State.Raw.IsNull() {
+		r.checkName(ctx, name, &resp.Diagnostics)
 		return
 	}
-	var changed types.String
-	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("changed"), &changed)...)
+	var state, plan secretModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	r.hold(state.Name)
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	kept, _ := req.Private.GetKey(ctx, writtenKey)
 	var written string
-	if len(kept) > 0 && json.Unmarshal(kept, &written) == nil && written != changed.ValueString() {
-		resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("changed"), types.StringUnknown())...)
+	byAnother := len(kept) > 0 && json.Unmarshal(kept, &written) == nil && written != state.Changed.ValueString()
+	changed := types.StringUnknown()
+	if !byAnother && !state.Changed.IsNull() && plan.Name.Equal(state.Name) && plan.Version.Equal(state.Version) {
+		// There is nothing to write, whatever else differs.
+		changed = state.Changed
+	}
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("changed"), changed)...)
+}
+
+func (r *secretResource) hold(name types.String) {
+	if r.fleet != nil {
+		r.fleet.secrets.add(name.ValueString())
+	}
+}
+
+// checkName says before anything is applied that the name is in use. A fleet that is away is asked again when it is.
+func (r *secretResource) checkName(ctx context.Context, name types.String, into *diag.Diagnostics) {
+	client, err := r.client()
+	if err != nil || name.IsUnknown() || r.fleet.secrets.has(name.ValueString()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	defer cancel()
+	found, err := client.SecretNow(ctx, name.ValueString())
+	switch {
+	case api.IsAway(err):
+	case err != nil:
+		addSecretRefusal(into, name.ValueString(), "checked", err)
+	case found != nil:
+		into.AddAttributeError(path.Root("name"), name.ValueString()+" can't be written", secretInUse(found))
 	}
 }
 
@@ -123,9 +154,7 @@ func (r *secretResource) Create(ctx context.Context, req resource.CreateRequest,
 	}
 	found, err := client.Secret(ctx, name)
 	if err == nil && found != nil {
-		resp.Diagnostics.AddAttributeError(path.Root("name"), name+" was not written", fmt.Sprintf("A secret of the name %s is there already, written by %s at %s, "+
-			"and is not in this state. If it belongs here, `terraform import ADDRESS %s` takes it in; if another state has it, choose another name.",
-			name, found.ChangedBy, found.Changed, name))
+		resp.Diagnostics.AddAttributeError(path.Root("name"), name+" was not written", secretInUse(found))
 		return
 	}
 	if err != nil {
@@ -164,6 +193,7 @@ func (r *secretResource) Read(ctx context.Context, req resource.ReadRequest, res
 	var state secretModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
 	name := state.Name.ValueString()
+	r.hold(state.Name)
 	client, err := r.client()
 	if err != nil {
 		resp.Diagnostics.AddError(name+" could not be read", err.Error())
@@ -189,6 +219,10 @@ func (r *secretResource) Update(ctx context.Context, req resource.UpdateRequest,
 	var plan, config secretModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
+	if !plan.Changed.IsUnknown() {
+		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
+		return
+	}
 	client, err := r.client()
 	if err != nil {
 		resp.Diagnostics.AddError(plan.Name.ValueString()+" was not written", err.Error())

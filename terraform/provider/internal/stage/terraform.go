@@ -3,14 +3,15 @@ package stage
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Terraform is a working folder of the command, with the provider from a filesystem mirror and nothing from a registry.
@@ -64,19 +65,53 @@ func (f *Terraform) Set(name, value string) { f.env = append(f.env, name+"="+val
 // Try runs the command, and gives its exit status and all that it said.
 func (f *Terraform) Try(t testing.TB, arguments ...string) (int, string) {
 	t.Helper()
-	command := exec.Command(os.Getenv(terraformVariable), arguments...)
+	return f.Begin(t, arguments...).Wait()
+}
+
+// Running is the command under way, with the provider that it has started.
+type Running struct {
+	command *exec.Cmd
+	said    bytes.Buffer
+	ended   chan struct{}
+}
+
+// Begin starts the command, in a process group of its own.
+func (f *Terraform) Begin(t testing.TB, arguments ...string) *Running {
+	t.Helper()
+	running := &Running{command: exec.Command(os.Getenv(terraformVariable), arguments...), ended: make(chan struct{})}
+	command := running.command
 	command.Dir = f.Folder
 	command.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+f.config, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "TF_CLI_ARGS=-no-color")
 	command.Env = append(command.Env, f.env...)
-	var said bytes.Buffer
-	command.Stdout, command.Stderr = &said, &said
-	err := command.Run()
-	var ended *exec.ExitError
-	if err != nil && !errors.As(err, &ended) {
+	command.Stdout, command.Stderr = &running.said, &running.said
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A provider that outlives the command must not keep its output open for ever.
+	command.WaitDelay = 10 * time.Second
+	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return command.ProcessState.ExitCode(), said.String()
+	go func() {
+		_ = command.Wait()
+		close(running.ended)
+	}()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
+		<-running.ended
+	})
+	return running
 }
+
+// Wait gives the exit status, -1 after a kill, and all that the command said.
+func (r *Running) Wait() (int, string) {
+	<-r.ended
+	return r.command.ProcessState.ExitCode(), r.said.String()
+}
+
+// Kill ends the command as a crash does; the provider stays to itself.
+func (r *Running) Kill() { _ = r.command.Process.Kill() }
+
+// Interrupt is what Ctrl-C does: the command and the provider are told.
+func (r *Running) Interrupt() { _ = syscall.Kill(-r.command.Process.Pid, syscall.SIGINT) }
 
 // Run runs the command, which has to succeed.
 func (f *Terraform) Run(t testing.TB, arguments ...string) string {
