@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,7 +180,15 @@ func TestWorkerKilledInMidChangeOrDestroyIsGoneOnWith(t *testing.T) {
 func TestDestroyThatIsInterruptedSaysWhatStandsAndGoesOn(t *testing.T) {
 	kafka.Topics(t, "interrupted", "interrupted-results")
 	function, release := slowFunction(t)
-	terraform := begun(t, worker.URL, fmt.Sprintf(`resource "fnbridge_pipeline" "it" {
+	proxy := stage.NewProxy(t, worker.URL)
+	var looks atomic.Int64
+	proxy.Do(func(w http.ResponseWriter, r *http.Request, pass http.HandlerFunc) {
+		if strings.HasSuffix(r.URL.Path, "/status") {
+			looks.Add(1)
+		}
+		pass(w, r)
+	})
+	terraform := begun(t, proxy.URL, fmt.Sprintf(`resource "fnbridge_pipeline" "it" {
   name           = "interrupted"
   source         = { topics = ["interrupted"] }
   function       = { url = %q }
@@ -191,9 +200,7 @@ func TestDestroyThatIsInterruptedSaysWhatStandsAndGoesOn(t *testing.T) {
 	stage.Await(t, "a record on the wire", func() bool { return onTheWire(t, "interrupted") })
 
 	destroy := terraform.Begin(t, "destroy", "-input=false", "-auto-approve")
-	stage.Await(t, "the pause", func() bool {
-		return worker.Ask(t, http.MethodGet, "/v1/pipelines/interrupted", nil)["state"] == "paused"
-	})
+	stage.Await(t, "what is on the wire to be known", func() bool { return looks.Load() > 1 })
 	interrupted := time.Now()
 	destroy.Interrupt()
 	status, said := destroy.Wait()
