@@ -154,6 +154,24 @@ func TestEveryProblemIsNamedAtItsField(t *testing.T) {
 	}
 }
 
+// Terraform leaves a misspelt field out, and what stays is an object that states nothing.
+func TestObjectThatStatesNothingIsNamed(t *testing.T) {
+	found := Pipeline().Empty(known(t, `{"name": "a", "retry": {}, "batch": {"linger": "1ms"}, "labels": {}, "sinks": [{"stdout": {}}, {"kafka": {}}]}`), "")
+	var fields []string
+	for _, problem := range found {
+		fields = append(fields, problem.Field)
+	}
+	if expected := []string{"retry", "sinks[1].kafka"}; !reflect.DeepEqual(fields, expected) {
+		t.Fatalf("found %v, expected %v", fields, expected)
+	}
+	if says := "expected one of initial_backoff, max_age, max_attempts, max_backoff, or no retry at all"; !strings.Contains(found[0].Message, says) {
+		t.Fatalf("found %q", found[0].Message)
+	}
+	if found := Pipeline().Empty(known(t, `{"name": "a", "retry": {"max_attempts": 5}}`), ""); len(found) > 0 {
+		t.Fatalf("found %v", found)
+	}
+}
+
 func TestWhatIsNotKnownYetIsNotJudged(t *testing.T) {
 	value := known(t, `{"name": "unknown", "ordering": "unknown", "function": {"url": "unknown", "auth": {"token": {"secret": "unknown"}}}}`)
 	if found := Pipeline().Problems(value, ""); len(found) > 0 {

@@ -26,6 +26,9 @@ func (r *pipelineResource) ValidateConfig(_ context.Context, req resource.Valida
 	for _, problem := range contract.Pipeline().Problems(req.Config.Raw, "") {
 		addProblem(&resp.Diagnostics, problem, "The pipeline's document has a problem")
 	}
+	for _, empty := range contract.Pipeline().Empty(req.Config.Raw, "") {
+		resp.Diagnostics.AddAttributeWarning(path.Root(empty.Attribute()), "Nothing is stated here", empty.Field+": "+empty.Message)
+	}
 }
 
 // ModifyPlan says what takes a new pipeline, and lets the fleet judge the document.
