@@ -172,7 +172,11 @@ fn an_autoscaler_is_told_of_what_no_worker_has_taken_up(test: &Test) {
         let told = scaler("");
         (told["undispatched_records"] == 0).then_some(told)
     });
-    assert_eq!((&down["wanted_workers"], &down["workers"]), (&json!(1), &json!(1)), "{down}");
+    assert_eq!(
+        (&down["wanted_workers"], &down["workers"]),
+        (&json!(1), &json!(1)),
+        "{down}"
+    );
     gate.open();
     function.listen();
     test.client().await_committed(&pipeline.group(), &source, &[15; 4]);
