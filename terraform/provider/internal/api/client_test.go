@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -125,6 +126,8 @@ func TestStrangerIsNotWaitedFor(t *testing.T) {
 func TestInterruptIsSaidAndEndsEachWait(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	arrived := func(_ http.ResponseWriter, r *http.Request) {
+		// A server notices that its client has gone once it has read the body.
+		_, _ = io.Copy(io.Discard, r.Body)
 		interrupt()
 		<-r.Context().Done()
 	}
