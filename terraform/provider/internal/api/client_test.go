@@ -170,6 +170,14 @@ func TestDestroyWaitsForWhatIsOnTheWire(t *testing.T) {
 	if err := serve(t, refuse(404, "not_found")).Delete(soon(t), "a", false); err != nil {
 		t.Fatal(err)
 	}
+	// What refuses before the pause has changed nothing, and what refuses after it has.
+	for at, before := range [][]http.HandlerFunc{{}, {created}, {created, holding("paused", 0)}} {
+		err := serve(t, append(before, refuse(403, "forbidden"))...).Delete(soon(t), "a", false)
+		var paused *Paused
+		if errors.As(err, &paused) != (at > 0) || !Is(err, "forbidden") {
+			t.Fatalf("%d: found %v", at, err)
+		}
+	}
 }
 
 func TestPagesAreReadToTheLast(t *testing.T) {

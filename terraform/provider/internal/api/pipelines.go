@@ -129,7 +129,11 @@ func (c *Client) Change(ctx context.Context, name string, document Document, rev
 
 // Delete stops a pipeline, waits until none of its records is on the wire, and takes it off. One that is not there is gone.
 func (c *Client) Delete(ctx context.Context, name string, withOffsets bool) error {
-	err := c.drain(ctx, name)
+	pause := request{method: http.MethodPost, path: pathOf(name) + "/pause"}
+	if err := c.asked(ctx, pause, nil); err != nil {
+		return unlessGone(err)
+	}
+	err := c.drained(ctx, name)
 	if err == nil {
 		asked := request{method: http.MethodDelete, path: pathOf(name)}
 		if withOffsets {
@@ -137,11 +141,28 @@ func (c *Client) Delete(ctx context.Context, name string, withOffsets bool) erro
 		}
 		err = c.asked(ctx, asked, nil)
 	}
+	var inFlight *InFlight
+	if unlessGone(err) == nil || errors.As(err, &inFlight) {
+		return unlessGone(err)
+	}
+	return &Paused{err}
+}
+
+func unlessGone(err error) error {
 	if Is(err, "not_found") {
 		return nil
 	}
 	return err
 }
+
+// Paused: a pipeline that was to be deleted was paused, and more is not known.
+type Paused struct{ Cause error }
+
+func (p *Paused) Error() string {
+	return p.Cause.Error() + " The pipeline was paused before that, and may be registered still: destroy it again to go on, or apply to have it run."
+}
+
+func (p *Paused) Unwrap() error { return p.Cause }
 
 // InFlight: a pipeline that was paused may have records on the wire when it is waited no longer.
 type InFlight struct {
@@ -173,11 +194,8 @@ type standing struct {
 	} `json:"tasks"`
 }
 
-func (c *Client) drain(ctx context.Context, name string) error {
-	pause := request{method: http.MethodPost, path: pathOf(name) + "/pause"}
-	if err := c.asked(ctx, pause, nil); err != nil {
-		return err
-	}
+// drained waits until none of a paused pipeline's records is on the wire.
+func (c *Client) drained(ctx context.Context, name string) error {
 	var records int64
 	for {
 		var now standing

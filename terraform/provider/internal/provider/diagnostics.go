@@ -31,10 +31,10 @@ func addRefusal(into *diag.Diagnostics, name, what string, err error) {
 			into.AddAttributeError(path.Root("name"), summary, inUse(name, problem.Revision))
 			return
 		case "revision_mismatch":
-			into.AddError(summary, problem.Error()+" Somebody changed it since the plan was made: plan again, and see what differs now.")
+			into.AddError(summary, err.Error()+" Somebody changed it since the plan was made: plan again, and see what differs now.")
 			return
 		case "unauthenticated", "forbidden":
-			into.AddError(summary, problem.Error()+" The provider's `token` (FNBRIDGE_TOKEN) is what says who asks.")
+			into.AddError(summary, err.Error()+" The provider's `token` (FNBRIDGE_TOKEN) is what says who asks.")
 			return
 		}
 		if fields := problem.Fields(); len(fields) > 0 {
