@@ -100,17 +100,9 @@ func TestPipelineThatIsReadTellsNoSecret(t *testing.T) {
 		"name": "told", "source": object{"topics": []any{"t"}}, "state": "paused", "placement": object{"labels": object{"nowhere": "yes"}},
 		"function": object{"url": "http://127.0.0.1:9/", "auth": object{"type": "bearer", "token": secretText}},
 	})
-	terraform := stage.NewTerraform(t, mirrored, "FNBRIDGE_URL="+worker.URL, "FNBRIDGE_TOKEN="+stage.Token)
-	terraform.Write(t, "main.tf", `
-terraform {
-  required_providers {
-    fnbridge = { source = "fnbridge/fnbridge" }
-  }
-}
-data "fnbridge_pipeline" "it" { name = "told" }
+	terraform := begun(t, worker.URL, `data "fnbridge_pipeline" "it" { name = "told" }
 output "auth" { value = data.fnbridge_pipeline.it.function.auth.type }
 `)
-	terraform.Run(t, "init", "-input=false")
 	noSecret(t, terraform.Run(t, "apply", "-input=false", "-auto-approve"))
 	for _, content := range terraform.Left(t) {
 		noSecret(t, content)

@@ -15,9 +15,7 @@ import (
 // docs/ is what tfplugindocs makes of the schema and of examples/. FNBRIDGE_WRITE_DOCS=1 writes it anew.
 func TestDocsAreCurrent(t *testing.T) {
 	provider := filepath.Join(stage.Repository(), "terraform", "provider")
-	terraform := stage.NewTerraform(t, mirrored)
-	terraform.Write(t, "main.tf", "terraform {\n  required_providers {\n    fnbridge = { source = \"fnbridge/fnbridge\" }\n  }\n}\n")
-	terraform.Run(t, "init", "-input=false")
+	terraform := begun(t, worker.URL, "")
 	schemas := object{}
 	if err := json.Unmarshal([]byte(terraform.Run(t, "providers", "schema", "-json")), &schemas); err != nil {
 		t.Fatal(err)

@@ -16,23 +16,6 @@ import (
 	"fnbridge.dev/terraform-provider-fnbridge/internal/stage"
 )
 
-const required = `
-terraform {
-  required_providers {
-    fnbridge = { source = "fnbridge/fnbridge" }
-  }
-}
-`
-
-// begun is a working folder with this configuration, for the fleet behind the URL.
-func begun(t *testing.T, url, config string) *stage.Terraform {
-	t.Helper()
-	terraform := stage.NewTerraform(t, mirrored, "FNBRIDGE_URL="+url, "FNBRIDGE_TOKEN="+stage.Token)
-	terraform.Write(t, "main.tf", required+config)
-	terraform.Run(t, "init", "-input=false")
-	return terraform
-}
-
 // once has this done to the first request of the method and the path, and nothing to the others.
 func once(proxy *stage.Proxy, method, path string, do stage.Around) {
 	var first sync.Once

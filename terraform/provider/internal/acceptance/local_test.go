@@ -56,9 +56,7 @@ func TestExampleLocal(t *testing.T) {
 	terraform.Empty(t)
 
 	t.Log("changed by hand: shown, and mended")
-	document := fleet.Ask(t, http.MethodGet, "/v1/pipelines/orders-enrich", nil)
-	delete(document, "status")
-	delete(document, "revision")
+	document := fleet.Document(t, "orders-enrich")
 	document["retry"] = map[string]any{"max_attempts": 9}
 	document["ordering"] = "key"
 	fleet.Ask(t, http.MethodPut, "/v1/pipelines/orders-enrich", document)

@@ -21,6 +21,23 @@ var (
 	mirrored string
 )
 
+const required = `
+terraform {
+  required_providers {
+    fnbridge = { source = "fnbridge/fnbridge" }
+  }
+}
+`
+
+// begun is a working folder with this configuration, for the fleet behind the URL.
+func begun(t *testing.T, url, config string) *stage.Terraform {
+	t.Helper()
+	terraform := stage.NewTerraform(t, mirrored, "FNBRIDGE_URL="+url, "FNBRIDGE_TOKEN="+stage.Token)
+	terraform.Write(t, "main.tf", required+config)
+	terraform.Run(t, "init", "-input=false")
+	return terraform
+}
+
 var factories = map[string]func() (tfprotov6.ProviderServer, error){
 	"fnbridge": providerserver.NewProtocol6WithError(provider.New(stage.Version)()),
 }

@@ -89,9 +89,7 @@ func TestDriftIsShownAndMendedAndWhatMeansTheSameIsNone(t *testing.T) {
 	config := settings(worker.URL, stage.Token) + pipeline("drifted", `retry = { max_attempts = 4 }`)
 	by := func(change func(object)) func() {
 		return func() {
-			document := worker.Ask(t, http.MethodGet, "/v1/pipelines/drifted", nil)
-			delete(document, "status")
-			delete(document, "revision")
+			document := worker.Document(t, "drifted")
 			change(document)
 			worker.Ask(t, http.MethodPut, "/v1/pipelines/drifted", document)
 		}
@@ -125,9 +123,7 @@ func TestLiteralSecretChangedByHandIsMended(t *testing.T) {
 		resource.TestStep{Config: config, Check: func(*terraform.State) error { return is(token(), secretText) }},
 		resource.TestStep{
 			PreConfig: func() {
-				document := worker.Ask(t, http.MethodGet, path, nil)
-				delete(document, "status")
-				delete(document, "revision")
+				document := worker.Document(t, "literal")
 				document["function"].(object)["auth"].(object)["token"] = "another"
 				worker.Ask(t, http.MethodPut, path, document)
 			},

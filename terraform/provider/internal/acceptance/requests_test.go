@@ -45,9 +45,7 @@ resource "fnbridge_secret" "it" {
 	const noop, update = plancheck.ResourceActionNoop, plancheck.ResourceActionUpdate
 	var revision, changed any
 	byHand := func() {
-		document := worker.Ask(t, http.MethodGet, "/v1/pipelines/quiet", nil)
-		delete(document, "status")
-		delete(document, "revision")
+		document := worker.Document(t, "quiet")
 		document["function"].(object)["auth"].(object)["token"] = "another"
 		worker.Ask(t, http.MethodPut, "/v1/pipelines/quiet", document)
 	}
@@ -91,27 +89,22 @@ resource "fnbridge_secret" "it" {
 // restart.
 func TestTimeoutsTakeNothingAwayThatAnotherHandStated(t *testing.T) {
 	config := settings(worker.URL, stage.Token) + pipeline("stated", "")
-	document := func() object {
-		found := worker.Ask(t, http.MethodGet, "/v1/pipelines/stated", nil)
-		delete(found, "status")
-		return found
-	}
 	steps(t,
 		resource.TestStep{Config: config},
 		resource.TestStep{
 			PreConfig: func() {
-				found := document()
-				delete(found, "revision")
+				found := worker.Document(t, "stated")
 				found["ordering"] = "partition"
 				worker.Ask(t, http.MethodPut, "/v1/pipelines/stated", found)
 			},
 			Config:           strings.Replace(config, "placement", "timeouts = { read = \"1m\" }\n  placement", 1),
 			ConfigPlanChecks: expect(plancheck.ResourceActionUpdate),
 			Check: func(*terraform.State) error {
-				if err := is(document()["ordering"], "partition"); err != nil {
+				found := worker.Ask(t, http.MethodGet, "/v1/pipelines/stated", nil)
+				if err := is(found["ordering"], "partition"); err != nil {
 					return err
 				}
-				return is(document()["revision"], 2.0)
+				return is(found["revision"], 2.0)
 			},
 		},
 	)

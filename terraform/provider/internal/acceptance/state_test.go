@@ -19,14 +19,8 @@ func TestStateOfVersion01IsReadAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := func() *stage.Terraform {
-		terraform := stage.NewTerraform(t, mirrored, "FNBRIDGE_URL="+worker.URL, "FNBRIDGE_TOKEN="+stage.Token)
-		terraform.Write(t, "main.tf", string(config))
-		terraform.Run(t, "init", "-input=false")
-		return terraform
-	}
 	// The fleet has what the state was written of.
-	now := folder()
+	now := begun(t, worker.URL, string(config))
 	now.Run(t, "apply", "-input=false", "-auto-approve")
 	state, err := os.ReadFile(written)
 	if os.IsNotExist(err) && os.Getenv("FNBRIDGE_WRITE_DOCS") != "" {
@@ -39,13 +33,13 @@ func TestStateOfVersion01IsReadAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	terraform := folder()
+	terraform := begun(t, worker.URL, string(config))
 	if host := os.Getenv("TF_ACC_PROVIDER_HOST"); host != "" {
 		state = []byte(strings.ReplaceAll(string(state), "registry.terraform.io", host))
 	}
 	terraform.Write(t, "terraform.tfstate", string(state))
 	terraform.Empty(t)
-	terraform.Write(t, "main.tf", strings.ReplaceAll(string(config), `team = "orders"`, `team = "payments"`))
+	terraform.Write(t, "main.tf", required+strings.ReplaceAll(string(config), `team = "orders"`, `team = "payments"`))
 	only(t, terraform.Plan(t), "fnbridge_pipeline.called", "update")
 	terraform.Run(t, "apply", "-input=false", "plan")
 	terraform.Empty(t)
@@ -76,19 +70,11 @@ func stateToKeep(terraform *stage.Terraform) ([]byte, error) {
 
 // A state that a version wrote which knew fewer attributes, and some that are gone, is read as it is: the plan is empty.
 func TestStateOfAnEarlierVersionIsUpgraded(t *testing.T) {
-	terraform := stage.NewTerraform(t, mirrored, "FNBRIDGE_URL="+worker.URL, "FNBRIDGE_TOKEN="+stage.Token)
-	terraform.Write(t, "main.tf", `
-terraform {
-  required_providers {
-    fnbridge = { source = "fnbridge/fnbridge" }
-  }
-}
-resource "fnbridge_secret" "it" {
+	terraform := begun(t, worker.URL, `resource "fnbridge_secret" "it" {
   name     = "upgraded"
   value_wo = "x"
 }
 `+pipeline("upgraded", `function = { url = "http://127.0.0.1:9/", timeout = "10s" }`))
-	terraform.Run(t, "init", "-input=false")
 	terraform.Run(t, "apply", "-input=false", "-auto-approve")
 
 	file := filepath.Join(terraform.Folder, "terraform.tfstate")

@@ -97,6 +97,15 @@ func (w *Worker) Ask(t testing.TB, method, path string, body any) map[string]any
 	return answer
 }
 
+// Document is a pipeline's as it is registered, so that somebody else than Terraform can change it and send it again.
+func (w *Worker) Document(t testing.TB, name string) map[string]any {
+	t.Helper()
+	document := w.Ask(t, http.MethodGet, "/v1/pipelines/"+name, nil)
+	delete(document, "status")
+	delete(document, "revision")
+	return document
+}
+
 // Status is the answer's, whatever it is.
 func (w *Worker) Status(t testing.TB, path string) int {
 	t.Helper()

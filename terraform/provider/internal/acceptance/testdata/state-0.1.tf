@@ -1,9 +1,3 @@
-terraform {
-  required_providers {
-    fnbridge = { source = "fnbridge/fnbridge" }
-  }
-}
-
 resource "fnbridge_secret" "key" {
   name             = "kept-key"
   value_wo         = "x"
