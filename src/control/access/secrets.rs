@@ -5,13 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tokens::{audited, commit};
+use super::tokens::{audited, commit, random};
 use crate::store::{Store, StoreError, Write};
 
 /// A key of 32 bytes.
@@ -24,9 +23,7 @@ impl SecretsKey {
     /// # Errors
     /// The system gives no random numbers.
     pub fn random() -> Result<SecretsKey, String> {
-        let mut key = [0; 32];
-        rand::fill(&mut key).map_err(|_| "the system gives no random numbers")?;
-        Ok(SecretsKey(key))
+        random().map(SecretsKey).map_err(|error| error.to_string())
     }
 
     /// Reads a key: 32 bytes as base64, or as 64 hexadecimal digits.

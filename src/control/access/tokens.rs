@@ -132,8 +132,8 @@ impl Tokens {
         (role, prefix): (Role, &str),
         (by, at_ms): (&str, i64),
     ) -> Result<(Token, String), CreateError> {
-        let id = random::<6>()?.replace(['_', '-'], "x");
-        let text = format!("{MARK}_{id}_{}", random::<32>()?);
+        let id = random_text::<6>()?.replace(['_', '-'], "x");
+        let text = format!("{MARK}_{id}_{}", random_text::<32>()?);
         let token = Token {
             name: name.to_owned(),
             role,
@@ -230,10 +230,14 @@ pub(super) async fn commit(store: &dyn Store, write: Write, audited: Audited) ->
     }
 }
 
-fn random<const BYTES: usize>() -> Result<String, CreateError> {
+pub(super) fn random<const BYTES: usize>() -> Result<[u8; BYTES], CreateError> {
     let mut bytes = [0; BYTES];
     rand::fill(&mut bytes).map_err(|_| CreateError::NoRandomness)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+    Ok(bytes)
+}
+
+fn random_text<const BYTES: usize>() -> Result<String, CreateError> {
+    Ok(URL_SAFE_NO_PAD.encode(random::<BYTES>()?))
 }
 
 fn hash(text: &str) -> Vec<u8> {
