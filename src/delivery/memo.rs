@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::offsets::{MAX_OFFSETS, put_offsets, put_varint, take_offsets, take_varint, worst_bytes};
+use crate::offsets::{MAX_OFFSETS, ahead, put_offsets, put_varint, take_offsets, take_varint, worst_bytes};
 use crate::settings::Ordering;
 
 /// The longest memo, in characters: Kafka's default for `offset.metadata.max.bytes` is 4,096.
@@ -297,7 +297,7 @@ fn take_lone(bytes: &mut &[u8], base: i64, left: &mut usize, batches: &mut Vec<M
     for _ in 0..take_varint(bytes)? {
         let (offsets, mark) = match by {
             BY_RECORD => {
-                next = next.checked_add(i64::try_from(take_varint(bytes)?).ok()?)?;
+                next = ahead(next, take_varint(bytes)?)?;
                 (vec![next], take_varint(bytes)?)
             }
             BY_PART => {

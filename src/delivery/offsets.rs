@@ -66,13 +66,13 @@ pub(crate) fn take_offsets(bytes: &mut &[u8], base: i64, left: &mut usize) -> Op
         take_left(left, bitmap.iter().map(|byte| byte.count_ones() as usize).sum())?;
         for (at, byte) in bitmap.iter().enumerate() {
             for bit in (0..8).filter(|bit| byte & 1 << bit != 0) {
-                offsets.push(base.checked_add((at * 8 + bit) as i64)?);
+                offsets.push(ahead(base, (at * 8 + bit) as u64)?);
             }
         }
     } else {
         let mut next = base;
         for _ in 0..tag >> 1 {
-            let first = next.checked_add(i64::try_from(take_varint(bytes)?).ok()?)?;
+            let first = ahead(next, take_varint(bytes)?)?;
             let length = usize::try_from(take_varint(bytes)?).ok()?;
             take_left(left, length)?;
             next = first.checked_add(length as i64)?;
@@ -80,6 +80,12 @@ pub(crate) fn take_offsets(bytes: &mut &[u8], base: i64, left: &mut usize) -> Op
         }
     }
     Some(offsets)
+}
+
+/// The offset that lies so far ahead; `None` for one that no offset follows, which could not be committed.
+pub(crate) fn ahead(offset: i64, by: u64) -> Option<i64> {
+    let found = offset.checked_add(i64::try_from(by).ok()?)?;
+    found.checked_add(1).map(|_| found)
 }
 
 fn take_left(left: &mut usize, count: usize) -> Option<()> {
@@ -120,6 +126,16 @@ mod tests {
         fn no_bytes_make_reading_panic(bytes: Vec<u8>, base in 0i64..1 << 40) {
             let read = take_offsets(&mut &bytes[..], base, &mut 1000);
             prop_assert!(read.is_none_or(|offsets| offsets.len() <= 1000));
+        }
+    }
+
+    #[test]
+    fn an_offset_that_none_can_follow_is_refused_in_either_form() {
+        let read = |bytes: &[u8], base| take_offsets(&mut &bytes[..], base, &mut 1000);
+        let (bitmap, run) = ([1 << 1 | BITMAP as u8, 1], [1 << 1 | RUNS as u8, 0, 1]);
+        for bytes in [&bitmap[..], &run[..]] {
+            assert_eq!(read(bytes, i64::MAX), None);
+            assert_eq!(read(bytes, i64::MAX - 1), Some(vec![i64::MAX - 1]));
         }
     }
 }

@@ -75,6 +75,13 @@ fn every_memo_that_is_kept_is_read_or_refused() {
     assert!(!bodies().is_empty());
 }
 
+/// Found by the second property below: a record at the last offset there is, which nothing can follow.
+#[test]
+fn a_record_that_no_offset_follows_is_refused() {
+    let body = [2, 128, 228, 151, 208, 18, 0, 0, 0, 0, 0, 1, 1, 0, 8, 0, 1];
+    assert!(Memo::decode(&with_checksum(&body, i64::MAX), i64::MAX).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
