@@ -337,7 +337,7 @@ pub enum Notice {
         /// What arrived.
         what: &'static str,
     },
-    /// A sink does not take results.
+    /// A sink does not take results, or not for another reason than it was told before.
     SinkAway {
         /// Which.
         sink: SinkId,
@@ -351,7 +351,7 @@ pub enum Notice {
         /// Which.
         sink: SinkId,
     },
-    /// The dead-letter topic can't be written: the task blocks.
+    /// The dead-letter topic can't be written, or for another reason: the task blocks.
     LettersBlocked {
         /// What it said.
         failure: Failure,

@@ -14,6 +14,7 @@ mod invariants;
 mod lane;
 pub mod memo;
 mod offsets;
+mod outage;
 mod partition;
 pub mod rate;
 pub mod record;

@@ -11,6 +11,7 @@ use crate::event::{Assignment, Effect, Store, StoreId, StoreItem};
 use crate::guard::Guard;
 use crate::invariants;
 use crate::lane::LaneRef;
+use crate::outage::Outage;
 use crate::partition::{Delivering, Partition, Seq, State};
 use crate::record::{Output, SinkId};
 use crate::time::Moment;
@@ -39,15 +40,7 @@ pub(super) struct SinkState {
     /// Lanes to look at for results.
     senders: BTreeSet<Sender>,
     pub(super) requests: usize,
-    pub(super) away: Option<Away>,
-}
-
-/// A sink that did not take results, and is asked again.
-#[derive(Debug)]
-pub(super) struct Away {
-    pub(super) until: Moment,
-    pub(super) tries: u32,
-    pub(super) told: bool,
+    pub(super) away: Option<Outage>,
 }
 
 #[derive(Debug)]
@@ -70,9 +63,7 @@ impl Sinks {
     /// When a sink that was away is asked again.
     pub(super) fn next_wakeup(&self) -> Option<Moment> {
         let waiting = self.sinks.iter().filter(|s| !s.senders.is_empty() && s.requests == 0);
-        waiting
-            .filter_map(|sink| sink.away.as_ref().map(|away| away.until))
-            .min()
+        waiting.filter_map(|sink| sink.away.as_ref().map(Outage::until)).min()
     }
 
     pub(super) fn all(&self) -> u64 {
@@ -84,14 +75,14 @@ impl Sinks {
 
     /// Those that are away and not to be asked yet.
     pub(super) fn away(&self, now: Moment) -> u64 {
-        let away = |sink: &SinkState| sink.away.as_ref().is_some_and(|away| away.until > now);
+        let away = |sink: &SinkState| sink.away.as_ref().is_some_and(|away| away.until() > now);
         let bits = self.sinks.iter().enumerate().filter(|(_, sink)| away(sink));
         bits.fold(0, |bits, (at, _)| bits | 1 << at)
     }
 
     /// When the first of these is to be asked.
     pub(super) fn away_until(&self, now: Moment) -> Option<Moment> {
-        let until = self.sinks.iter().filter_map(|sink| Some(sink.away.as_ref()?.until));
+        let until = self.sinks.iter().filter_map(|sink| Some(sink.away.as_ref()?.until()));
         until.filter(|until| *until > now).min()
     }
 
@@ -176,7 +167,7 @@ impl Task {
     fn may_send(&self, index: usize, now: Moment) -> bool {
         let sink = &self.sinks.sinks[index];
         let room = match &sink.away {
-            Some(away) => now >= away.until && sink.requests == 0,
+            Some(away) => now >= away.until() && sink.requests == 0,
             None => sink.requests < MAX_REQUESTS,
         };
         room && !sink.senders.is_empty()

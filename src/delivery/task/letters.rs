@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Task;
 use crate::answer::{Disposition, Failure, Receipt, Stage};
 use crate::event::{Assignment, Effect, Letter, LetterFacts, LetterId, Notice};
+use crate::outage::{Outage, Said};
 use crate::partition::{Seq, State};
 use crate::record::Record;
-use crate::retry;
 use crate::time::{Dice, Moment, Now};
 
 /// Dead letters on their way.
@@ -20,7 +20,8 @@ pub(super) struct Letters {
     /// Those of results that a transaction's sink refused: they go with the other results of their record.
     of_results: BTreeMap<(Assignment, Seq), Vec<LetterId>>,
     next_letter: u64,
-    away: Option<Away>,
+    /// The dead-letter topic could not be written.
+    away: Option<Outage>,
 }
 
 #[derive(Debug)]
@@ -31,13 +32,6 @@ struct OnWay {
     facts: LetterFacts,
 }
 
-/// The dead-letter topic could not be written.
-#[derive(Debug)]
-struct Away {
-    until: Moment,
-    tries: u32,
-}
-
 impl Letters {
     /// Nothing new is called while dead letters can't be written.
     pub(super) fn blocked(&self) -> bool {
@@ -46,7 +40,7 @@ impl Letters {
 
     pub(super) fn next_wakeup(&self) -> Option<Moment> {
         let waits = !self.waiting.is_empty() && self.waiting.len() == self.letters.len();
-        self.away.as_ref().filter(|_| waits).map(|away| away.until)
+        self.away.as_ref().filter(|_| waits).map(Outage::until)
     }
 
     fn forget(&mut self, assignment: Assignment) {
@@ -210,9 +204,8 @@ impl Task {
     }
 
     pub(super) fn letters_away(&mut self, failure: Failure, now: Moment, dice: &mut dyn Dice) {
-        let tries = self.letters.away.as_ref().map_or(0, |away| away.tries) + 1;
-        let until = now + retry::probe_wait(&self.settings.retry, tries, dice);
-        if self.letters.away.replace(Away { until, tries }).is_none() {
+        let said = Some(Said::of(&failure, true));
+        if Outage::go_on(&mut self.letters.away, said, None, now, &self.settings.retry, dice) {
             self.notice(Notice::LettersBlocked { failure });
         }
     }
@@ -241,7 +234,7 @@ impl Task {
             None => std::mem::take(&mut self.letters.waiting)
                 .into_iter()
                 .for_each(|id| self.send_letter(id)),
-            Some(away) if now >= away.until && !on_wire => {
+            Some(away) if now >= away.until() && !on_wire => {
                 if let Some(id) = self.letters.waiting.first() {
                     self.send_letter(*id);
                 }
@@ -280,15 +273,15 @@ impl Letters {
     /// When a transaction is due for letters that wait, if one would be due at `due` for anything else.
     pub(super) fn due(&self, due: Moment) -> Option<Moment> {
         let wait = !self.waiting.is_empty();
-        wait.then(|| self.away.as_ref().map_or(due, |away| away.until))
+        wait.then(|| self.away.as_ref().map_or(due, Outage::until))
     }
 
     pub(super) fn is_away(&self, now: Moment) -> bool {
-        self.away.as_ref().is_some_and(|away| away.until > now)
+        self.away.as_ref().is_some_and(|away| away.until() > now)
     }
 
     pub(super) fn away_until(&self, now: Moment) -> Option<Moment> {
-        let until = self.away.as_ref().map(|away| away.until);
+        let until = self.away.as_ref().map(Outage::until);
         until.filter(|until| *until > now)
     }
 

@@ -1,12 +1,13 @@
 //! What a sink says of the results that it was sent.
 
 use super::Task;
-use super::deliver::{Away, OnWire};
+use super::deliver::OnWire;
 use crate::answer::{Disposition, Failure, Receipt, Stage};
 use crate::event::{Assignment, GuardKind, LetterFacts, Notice, StoreId};
+use crate::outage::{Outage, Said};
 use crate::partition::Seq;
 use crate::record::SinkId;
-use crate::retry::{self, MAX_ASKED_WAIT};
+use crate::retry::MAX_ASKED_WAIT;
 use crate::time::{Dice, Millis, Moment, Now};
 
 /// Why a sink did not take results.
@@ -123,15 +124,9 @@ impl Task {
             tell,
             asked_wait,
         } = trouble;
-        let state = &mut self.sinks.sinks[sink.0 as usize];
-        let (tries, told) = state.away.as_ref().map_or((0, false), |away| (away.tries, away.told));
-        let wait = asked_wait.unwrap_or_else(|| retry::probe_wait(&self.settings.retry, tries + 1, dice));
-        state.away = Some(Away {
-            until: now + wait,
-            tries: tries + 1,
-            told: told || tell,
-        });
-        if tell && !told {
+        let said = tell.then(|| Said::of(&failure, blocked));
+        let away = &mut self.sinks.sinks[sink.0 as usize].away;
+        if Outage::go_on(away, said, asked_wait, now, &self.settings.retry, dice) {
             self.notice(Notice::SinkAway { sink, failure, blocked });
         }
     }
@@ -140,7 +135,7 @@ impl Task {
         let told = self.sinks.sinks[sink.0 as usize]
             .away
             .take()
-            .is_some_and(|away| away.told);
+            .is_some_and(|away| away.was_told());
         if told {
             self.notice(Notice::SinkBack { sink });
         }

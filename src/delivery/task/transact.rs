@@ -9,6 +9,7 @@ use super::deliver::Sender;
 use crate::answer::Disposition;
 use crate::event::{Assignment, CommitEntry, Effect, LetterId, Store, StoreId, StoreItem};
 use crate::lane::LaneRef;
+use crate::outage::Outage;
 use crate::partition::{Delivering, Partition, Seq, State};
 use crate::record::SinkId;
 use crate::settings::Delivery;
@@ -45,16 +46,8 @@ pub(super) struct Transactions {
     finished_bytes: usize,
     /// The next one waits for no time.
     pub(super) at_once: bool,
-    pub(super) held: Option<Held>,
-}
-
-/// Transactions come to nothing, and not for a sink's or a letter's sake.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) until: Moment,
-    pub(super) tries: u32,
-    /// It was said.
-    pub(super) told: bool,
+    /// Transactions come to nothing, and not for a sink's or a letter's sake.
+    pub(super) held: Option<Outage>,
 }
 
 #[derive(Debug)]
@@ -162,7 +155,7 @@ impl Task {
             state.parked_until,
             self.letters.due(due),
         ];
-        let held = state.held.as_ref().map_or(Moment::default(), |held| held.until);
+        let held = state.held.as_ref().map_or(Moment::default(), Outage::until);
         due.into_iter().flatten().min().map(|due| due.max(held))
     }
 
@@ -319,7 +312,7 @@ impl Task {
 
     /// The last transaction came to nothing, and the next waits.
     pub(super) fn is_held(&self, now: Moment) -> bool {
-        self.transactions.held.as_ref().is_some_and(|held| held.until > now)
+        self.transactions.held.as_ref().is_some_and(|held| held.until() > now)
     }
 }
 

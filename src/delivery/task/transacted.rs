@@ -2,12 +2,12 @@
 
 use super::Task;
 use super::receipts::Trouble;
-use super::transact::{Held, InFlight};
+use super::transact::InFlight;
 use crate::answer::Failure;
 use crate::event::{Assignment, Notice};
+use crate::outage::{Outage, Said};
 use crate::partition::{Partition, State};
 use crate::record::SinkId;
-use crate::retry;
 use crate::time::{Dice, Moment, Now};
 use crate::transaction::{Obstacle, TransactionId, TransactionOutcome};
 
@@ -24,7 +24,7 @@ impl Task {
     }
 
     fn transaction_committed(&mut self, ended: InFlight, now: Moment) {
-        if self.transactions.held.take().is_some_and(|held| held.told) {
+        if self.transactions.held.take().is_some_and(|held| held.was_told()) {
             self.notice(Notice::TransactionsBack);
         }
         ended.letters.iter().for_each(|id| self.letters.remove(*id));
@@ -160,19 +160,11 @@ impl Task {
         }
     }
 
-    /// All transactions wait for a while. Where there is something to say of it, it is said once.
+    /// All transactions wait for a while.
     fn hold_transactions(&mut self, failure: Option<Failure>, now: Moment, dice: &mut dyn Dice) {
-        let before = self.transactions.held.take();
-        let tries = before.as_ref().map_or(0, |held| held.tries) + 1;
-        let until = now + retry::probe_wait(&self.settings.retry, tries, dice);
-        let told = before.is_some_and(|held| held.told);
-        let tell = failure.is_some();
-        self.transactions.held = Some(Held {
-            until,
-            tries,
-            told: told || tell,
-        });
-        if let Some(failure) = failure.filter(|_| !told) {
+        let said = failure.as_ref().map(|failure| Said::of(failure, false));
+        let tell = Outage::go_on(&mut self.transactions.held, said, None, now, &self.settings.retry, dice);
+        if let Some(failure) = failure.filter(|_| tell) {
             self.notice(Notice::TransactionsHeld { failure });
         }
     }

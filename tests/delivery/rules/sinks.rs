@@ -59,6 +59,52 @@ fn a_sink_that_is_away_neither_calls_the_function_again_nor_repeats_what_another
 }
 
 #[test]
+fn requests_that_fail_together_are_one_failure() {
+    let mut script = Script::with(|s| s.batch.max_records = 1);
+    script.sinks_answer = false;
+    for partition in 0..16 {
+        let assignment = script.assign(partition);
+        script.arrive(assignment, partition, 0..1);
+        let call = script.call();
+        script.succeed(&call);
+    }
+    assert_eq!(script.stores.len(), 16);
+    while let Some(store) = script.stores.pop_front() {
+        script.answer_store(store, vec![Receipt::Away(failure(503))]);
+    }
+    script.wait(200);
+    assert_eq!(script.stores.len(), 1, "it is asked again after the first wait");
+    assert_eq!(script.noticed(|n| matches!(n, Notice::SinkAway { .. })), 1);
+}
+
+#[test]
+fn a_sink_that_does_not_store_for_another_reason_says_so() {
+    let mut script = Script::with(|_| {});
+    script.sinks_answer = false;
+    let assignment = script.assign(0);
+    script.arrive(assignment, 0, 0..1);
+    let call = script.call();
+    script.succeed(&call);
+    let (away, missing) = (Receipt::Away(failure(503)), Receipt::Blocked(failure(404)));
+    for receipt in [&away, &away, &missing, &missing, &away] {
+        let store = script.stores.pop_front().expect("it is asked again");
+        script.answer_store(store, vec![receipt.clone()]);
+        script.wait(30_000);
+    }
+    let said = script.notices.iter().filter_map(|notice| match notice {
+        Notice::SinkAway { failure, blocked, .. } => Some((failure.status, *blocked)),
+        _ => None,
+    });
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [(Some(503), false), (Some(404), true), (Some(503), false)]
+    );
+    script.sinks_answer = true;
+    script.run(|_| None);
+    assert_eq!(script.noticed(|n| matches!(n, Notice::SinkBack { .. })), 1);
+}
+
+#[test]
 fn what_a_sink_stored_of_a_request_is_not_sent_again() {
     let mut script = Script::with(|_| {});
     script.sinks_answer = false;
