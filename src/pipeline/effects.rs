@@ -1,19 +1,19 @@
 //! The task's hands: calls, requests to sinks and dead letters on their way, all of them futures of one loop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::prepare::{Found, Prepared, open_outputs};
 use super::transactions::{End, Transactions};
 use super::{PipelineSettings, Redriver};
 use crate::deadletter::Writer;
-use crate::delivery::answer::{Answer, Failure, Receipt};
+use crate::delivery::answer::{Answer, Receipt};
 use crate::delivery::event::{Assignment, Call, CallId, Event, Letter, LetterId, Store, StoreId};
 use crate::delivery::record::SinkId;
 use crate::delivery::transaction::{Transaction, TransactionId, TransactionOutcome};
@@ -21,7 +21,7 @@ use crate::function::Function;
 use crate::http::AnswerPool;
 use crate::kafka::{Health, Voucher};
 use crate::sink::Sink;
-use crate::telemetry::{AttemptSpan, PipelineTelemetry};
+use crate::telemetry::{AttemptSpan, Outlet, PipelineTelemetry};
 
 type OnTheirWay = FuturesUnordered<BoxFuture<'static, Done>>;
 
@@ -61,15 +61,8 @@ pub(super) struct Hands {
     settings: Arc<PipelineSettings>,
     found: Found,
     telemetry: PipelineTelemetry,
-    told: Told,
-}
-
-/// What was last told of outputs whose producers wait an outage out.
-#[derive(Default)]
-struct Told {
-    sinks: HashMap<SinkId, Health>,
-    letters: Health,
-    transactions: Health,
+    /// What was last told of outlets' clients.
+    told: BTreeMap<Outlet, Health>,
 }
 
 impl Hands {
@@ -88,7 +81,7 @@ impl Hands {
             settings: pipeline.settings().clone(),
             found: prepared.found,
             telemetry: telemetry.clone(),
-            told: Told::default(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -222,41 +215,22 @@ impl Hands {
         }
     }
 
-    /// Tells of producers that wait an outage out, or do so no more: no receipt does.
-    pub(super) fn look_after_outputs(&mut self) {
-        for (sink, number) in self.sinks.iter().zip(0..) {
-            let told = self.told.sinks.entry(SinkId(number)).or_default();
-            let sink_id = SinkId(number);
-            match changed(told, sink.health()) {
-                None => {}
-                Some(Health::Fine) => self.telemetry.sink_back(sink_id),
-                Some(Health::Away(reason)) => self.telemetry.sink_away(sink_id, &Failure::of(reason), false),
-                Some(Health::Blocked(reason)) => self.telemetry.sink_away(sink_id, &Failure::of(reason), true),
+    /// Which outlets' clients wait an outage out since the last look, or do so no more: no receipt says so.
+    pub(super) fn changed_outlets(&mut self) -> Vec<(Outlet, Health)> {
+        let sinks = self.sinks.iter().zip(0..);
+        let mut outlets: Vec<_> = (sinks.map(|(sink, number)| (Outlet::Sink(SinkId(number)), sink.health()))).collect();
+        outlets.push((Outlet::DeadLetters, self.letters.health()));
+        let transactions = self.transactions.as_ref().map(Transactions::health);
+        outlets.push((Outlet::Transactions, transactions));
+        let mut changed = Vec::new();
+        for (outlet, health) in outlets {
+            let health = health.map_or(Health::Fine, |health| health.borrow().clone());
+            let told = self.told.entry(outlet).or_default();
+            if *told != health {
+                told.clone_from(&health);
+                changed.push((outlet, health));
             }
         }
-        if let Some(transactions) = &self.transactions {
-            match changed(&mut self.told.transactions, Some(transactions.health())) {
-                None => {}
-                Some(Health::Fine) => self.telemetry.transactions_back(),
-                Some(Health::Away(reason) | Health::Blocked(reason)) => {
-                    self.telemetry.transactions_held(&Failure::of(reason));
-                }
-            }
-        }
-        match changed(&mut self.told.letters, self.letters.health()) {
-            None => {}
-            Some(Health::Fine) => self.telemetry.letters_back(),
-            Some(Health::Away(reason) | Health::Blocked(reason)) => {
-                self.telemetry.letters_blocked(&Failure::of(reason));
-            }
-        }
+        changed
     }
-}
-
-fn changed(told: &mut Health, health: Option<watch::Receiver<Health>>) -> Option<Health> {
-    let health = health.map_or(Health::Fine, |health| health.borrow().clone());
-    (*told != health).then(|| {
-        told.clone_from(&health);
-        health
-    })
 }

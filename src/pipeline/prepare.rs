@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::sync::watch;
 
+use super::PipelineSettings;
 use super::transactions::Transactions;
-use super::{Picture, PipelineSettings, PipelineState};
 use crate::deadletter::{self, Writer};
-use crate::delivery::event::View;
 use crate::delivery::settings::Delivery;
 use crate::function::Function;
 use crate::http::AnswerPool;
@@ -47,12 +45,12 @@ pub(super) struct Found {
     letter_bytes: usize,
 }
 
-/// Prepares until it works, and says what it waits for.
+/// Prepares until it works, and says what it waits for whenever that changes.
 pub(super) async fn prepare(
     settings: &PipelineSettings,
     delivery: Delivery,
     telemetry: &PipelineTelemetry,
-    picture: &watch::Sender<Picture>,
+    mut waits_for: impl FnMut(&str),
 ) -> Prepared {
     let mut waits = ExponentialBuilder::default()
         .with_max_delay(MAX_WAIT)
@@ -66,12 +64,8 @@ pub(super) async fn prepare(
             Err(reason) => reason,
         };
         if reason != told {
-            telemetry.pipeline_waits(&reason);
+            waits_for(&reason);
         }
-        picture.send_replace(Picture {
-            state: PipelineState::Waiting(reason.clone()),
-            view: View::default(),
-        });
         told = reason;
         tokio::time::sleep(waits.next().unwrap_or(MAX_WAIT)).await;
     }

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use super::PipelineSettings;
 use super::clock::{Clock, Jitter};
 use super::effects::{Done, Hands};
 use super::prepare::{Prepared, prepare};
-use super::{Picture, PipelineSettings, PipelineState};
 use crate::deadletter::redriven;
 use crate::delivery::Task;
 use crate::delivery::event::{Admission, Arrival, Assignment, Call, CommitEntry, Effect, Event, Letter, Notice, Store};
@@ -23,7 +23,8 @@ use crate::delivery::rate::Rate;
 use crate::delivery::record::{Output, Record, TopicPartition};
 use crate::delivery::settings::{Delivery, GuardSettings, OnExhausted, TaskSettings};
 use crate::delivery::time::Millis;
-use crate::telemetry::PipelineTelemetry;
+use crate::kafka::Health;
+use crate::telemetry::{Outlet, PipelineTelemetry};
 
 /// What became of letters is told so often.
 const TELL_EVERY: Millis = Millis(50);
@@ -162,16 +163,15 @@ async fn supervise(
 ) {
     let settings = &redriver.settings;
     let telemetry = PipelineTelemetry::open(&settings.name, &settings.sink_names());
-    let (picture, mut seen) = watch::channel(Picture::default());
-    let preparing = prepare(settings, Delivery::AtLeastOnce, &telemetry, &picture);
+    let waits = tell.clone();
+    let preparing = prepare(settings, Delivery::AtLeastOnce, &telemetry, |reason| {
+        let _ = waits.send(Told::Waits(Some(reason.to_owned())));
+    });
     tokio::pin!(preparing);
     let mut waiting = Vec::new();
     let prepared = loop {
         tokio::select! {
             prepared = &mut preparing => break prepared,
-            Ok(()) = seen.changed() => if let PipelineState::Waiting(reason) = &seen.borrow_and_update().state {
-                let _ = tell.send(Told::Waits(Some(reason.clone())));
-            },
             order = orders.recv() => match order {
                 Some(Order::Send(letters)) => waiting.extend(letters),
                 Some(Order::Kept) => {}
@@ -179,6 +179,7 @@ async fn supervise(
             },
         }
     };
+    let _ = tell.send(Told::Waits(None));
     let mut run = Run::new(&redriver, rate, &telemetry, prepared, tell);
     run.send(waiting);
     run.run(orders).await;
@@ -241,6 +242,8 @@ struct Run {
     /// What was told and is not kept yet.
     telling: Vec<Assignment>,
     blocked: Option<String>,
+    /// Outlets whose clients wait an outage out, and why.
+    away: BTreeMap<Outlet, String>,
     looked: Instant,
     waits: Option<String>,
     tell: mpsc::UnboundedSender<Told>,
@@ -268,6 +271,7 @@ impl Run {
             by_source: HashMap::new(),
             telling: Vec::new(),
             blocked: None,
+            away: BTreeMap::new(),
             looked: Instant::now(),
             waits: None,
             tell,
@@ -470,10 +474,15 @@ impl Run {
             return;
         }
         self.looked = Instant::now();
-        self.hands.look_after_outputs();
+        for (outlet, health) in self.hands.changed_outlets() {
+            match health {
+                Health::Fine => drop(self.away.remove(&outlet)),
+                Health::Away(reason) | Health::Blocked(reason) => drop(self.away.insert(outlet, reason)),
+            }
+        }
         let view = self.task.view();
         let breaker = view.breaker_reason.map(|failure| failure.reason);
-        let waits = breaker.or_else(|| self.blocked.clone());
+        let waits = (breaker.or_else(|| self.blocked.clone())).or_else(|| self.away.values().next().cloned());
         if waits != self.waits {
             self.waits.clone_from(&waits);
             let _ = self.tell.send(Told::Waits(waits));

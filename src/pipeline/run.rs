@@ -14,10 +14,12 @@ use super::skips::SkipList;
 use super::turn::{MOST_DONE, Turn};
 use super::{Control, Picture, PipelineSettings, PipelineState, Redriver};
 use crate::delivery::Task;
+use crate::delivery::answer::Failure;
 use crate::delivery::event::{Arrival, Effect, Event, View};
 use crate::delivery::group::GroupEvent;
+use crate::kafka::Health;
 use crate::kafka::{Leave, Source, SourceEvent, SourceEvents, Trouble};
-use crate::telemetry::PipelineTelemetry;
+use crate::telemetry::{PipelineTelemetry, Voice};
 
 /// How often the task's picture is published, at most.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
@@ -51,7 +53,13 @@ pub(super) async fn supervise(
     let mut restarts = Restarts::default();
     loop {
         let prepared = tokio::select! {
-            prepared = prepare(settings, settings.task.delivery, &telemetry, &picture) => prepared,
+            prepared = prepare(settings, settings.task.delivery, &telemetry, |reason| {
+                telemetry.pipeline_waits(reason);
+                picture.send_replace(Picture {
+                    state: PipelineState::Waiting(reason.to_owned()),
+                    view: View::default(),
+                });
+            }) => prepared,
             () = told.heed_until_close(&mut commands) => break,
         };
         telemetry.pipeline_joins();
@@ -308,8 +316,22 @@ impl<'a> Run<'a> {
 
     fn publish(&mut self) {
         if self.published.elapsed() >= self.picture_after() {
-            self.hands.look_after_outputs();
+            self.tell_health();
             self.show();
+        }
+    }
+
+    fn tell_health(&mut self) {
+        for (outlet, health) in self.hands.changed_outlets() {
+            let away = |reason, blocked| {
+                let failure = Failure::of(reason);
+                self.telemetry.outlet_away(outlet, Voice::Client, &failure, blocked);
+            };
+            match health {
+                Health::Fine => self.telemetry.outlet_back(outlet, Voice::Client),
+                Health::Away(reason) => away(reason, false),
+                Health::Blocked(reason) => away(reason, true),
+            }
         }
     }
 

@@ -13,6 +13,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod troubles;
 
 pub use self::events::WorkerTelemetry;
 pub use self::log::{LogFormat, LogLevel, LogSettings, init_log, log_lines};
@@ -21,3 +22,4 @@ pub use self::metrics::{attempts, metrics_page, render_metrics};
 pub use self::pipeline::PipelineTelemetry;
 pub use self::recent::{PipelineEvent, live_events, recent_events};
 pub use self::trace::{AttemptSpan, Tracing, init_tracing};
+pub use self::troubles::{Outlet, Voice};

@@ -11,7 +11,7 @@ use super::metrics::page::exposition;
 use super::metrics::state::{WorkerState, lock};
 use super::metrics::table::TABLE;
 use super::status;
-use super::{Depth, PipelineTelemetry};
+use super::{Depth, Outlet, PipelineTelemetry, Voice};
 use crate::delivery::answer::{Answer, Disposition, Failure, Receipt, Stage};
 use crate::delivery::event::{
     Assignment, AttemptOutcome, Call, CallId, GuardKind, Notice, Oldest, PartitionView, Usage, Used, View,
@@ -271,6 +271,26 @@ fn what_is_over_is_no_longer_shown() {
     assert!(page.contains("fnbridge_sink_blocked{pipeline=\"orders-enrich\",sink=\"enriched\"} 0"));
     assert!(page.contains("fnbridge_pipeline_running{pipeline=\"orders-enrich\"} 0"));
     assert!(page.contains("fnbridge_polled_records_total{"));
+}
+
+#[test]
+fn a_pipeline_that_starts_again_finds_out_anew_what_stands_in_its_way() {
+    let (worker, telemetry) = pipeline();
+    everything(&telemetry);
+    telemetry.outlet_away(Outlet::Transactions, Voice::Client, &Failure::of("away"), false);
+    telemetry.pipeline_joins();
+    let page = exposition(&worker);
+    for gone in ["fnbridge_missing_right{", "fnbridge_source_trouble{"] {
+        assert!(!page.contains(gone), "{gone} in\n{page}");
+    }
+    for is_fine in [
+        "fnbridge_sink_away{pipeline=\"orders-enrich\",sink=\"enriched\"} 0",
+        "fnbridge_sink_blocked{pipeline=\"orders-enrich\",sink=\"enriched\"} 0",
+        "fnbridge_dead_letters_blocked{pipeline=\"orders-enrich\"} 0",
+        "fnbridge_transactions_held{pipeline=\"orders-enrich\"} 0",
+    ] {
+        assert!(page.contains(is_fine), "{is_fine} in\n{page}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod calls;
 mod notices;
-mod outputs;
+mod outlets;
 mod partitions;
 mod pipeline;
 mod source;

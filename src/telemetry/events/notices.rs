@@ -11,6 +11,7 @@ use crate::delivery::record::TopicPartition;
 use crate::delivery::time::Millis;
 use crate::telemetry::PipelineTelemetry;
 use crate::telemetry::metrics::state::{GUARDS, OUTCOMES, STAGES, lock, place};
+use crate::telemetry::troubles::{Outlet, Voice};
 
 impl PipelineTelemetry {
     /// The task says that something happened.
@@ -40,12 +41,18 @@ impl PipelineTelemetry {
             Notice::GuardReleased { guard } => self.guard_released(*guard),
             Notice::LaneBlocked { id, failure } => self.lane_blocked(id, failure),
             Notice::WaitsForOldest { id } => self.waits_for_oldest(id),
-            Notice::SinkAway { sink, failure, blocked } => self.sink_away(*sink, failure, *blocked),
-            Notice::SinkBack { sink } => self.sink_back(*sink),
-            Notice::LettersBlocked { failure } => self.letters_blocked(failure),
-            Notice::LettersBack => self.letters_back(),
-            Notice::TransactionsHeld { failure } => self.transactions_held(failure),
-            Notice::TransactionsBack => self.transactions_back(),
+            Notice::SinkAway { sink, failure, blocked } => {
+                self.outlet_away(Outlet::Sink(*sink), Voice::Receipts, failure, *blocked);
+            }
+            Notice::SinkBack { sink } => self.outlet_back(Outlet::Sink(*sink), Voice::Receipts),
+            Notice::LettersBlocked { failure } => {
+                self.outlet_away(Outlet::DeadLetters, Voice::Receipts, failure, true);
+            }
+            Notice::LettersBack => self.outlet_back(Outlet::DeadLetters, Voice::Receipts),
+            Notice::TransactionsHeld { failure } => {
+                self.outlet_away(Outlet::Transactions, Voice::Receipts, failure, false);
+            }
+            Notice::TransactionsBack => self.outlet_back(Outlet::Transactions, Voice::Receipts),
             Notice::MemoUnusable { source, reason } => self.memo_unusable(source, reason),
             Notice::Overtaken { source, from, to } => self.overtaken(source, *from, *to),
             Notice::CommitRefused { source, reason } => self.commit_refused(source, reason),

@@ -1,61 +1,98 @@
-//! Whether sinks take results, and the dead-letter topic letters.
+//! Whether sinks take results, the dead-letter topic letters, and transactions come to something.
 
 use tracing::{error, info, warn};
 
 use crate::delivery::answer::Failure;
-use crate::delivery::record::SinkId;
 use crate::telemetry::PipelineTelemetry;
 use crate::telemetry::metrics::state::lock;
+use crate::telemetry::troubles::{Outlet, Trouble, Voice};
 
 impl PipelineTelemetry {
-    /// A sink takes nothing now: it is away, or, blocked, does not let us store.
-    pub fn sink_away(&self, sink: SinkId, failure: &Failure, blocked: bool) {
-        if let Some(state) = self.state.sinks.get(usize::from(sink.0)) {
-            state.away.set(true);
-            state.blocked.set(blocked);
-        }
-        let (pipeline, sink, status) = (self.name(), self.sink(sink), failure.status);
-        let reason = &failure.reason;
-        let explained = format!("the sink {sink} takes nothing: {reason}");
-        lock(&self.state.standing).sinks.insert(sink.to_owned(), explained);
-        self.lacks(format!("sink/{sink}"), Some(reason));
-        match blocked {
-            true => error!(
-                pipeline,
-                sink, status, "sink does not let us store, and is waited for: {reason}"
-            ),
-            false => warn!(pipeline, sink, status, "sink is away, and waited for: {reason}"),
+    /// An outlet takes nothing now, or for another reason than before: it is away, or, blocked, does not let us in.
+    pub fn outlet_away(&self, outlet: Outlet, voice: Voice, failure: &Failure, blocked: bool) {
+        let (pipeline, status, reason) = (self.name(), failure.status, &failure.reason);
+        self.stands_against(outlet, voice, Some((reason, blocked)));
+        match (outlet, blocked) {
+            (Outlet::Sink(sink), true) => {
+                let sink = self.sink(sink);
+                error!(
+                    pipeline,
+                    sink, status, "sink does not let us store, and is waited for: {reason}"
+                );
+            }
+            (Outlet::Sink(sink), false) => {
+                let sink = self.sink(sink);
+                warn!(pipeline, sink, status, "sink is away, and waited for: {reason}");
+            }
+            (Outlet::DeadLetters, _) => {
+                error!(
+                    pipeline,
+                    "dead letters can't be written, and the pipeline waits: {reason}"
+                );
+            }
+            (Outlet::Transactions, _) => {
+                warn!(
+                    pipeline,
+                    "transactions come to nothing, and what is finished waits: {reason}"
+                );
+            }
         }
     }
 
-    /// A sink that was away takes results again.
-    pub fn sink_back(&self, sink: SinkId) {
-        if let Some(state) = self.state.sinks.get(usize::from(sink.0)) {
-            state.away.set(false);
-            state.blocked.set(false);
+    /// What a voice said of an outlet is over.
+    pub fn outlet_back(&self, outlet: Outlet, voice: Voice) {
+        if self.stands_against(outlet, voice, None) {
+            return;
         }
-        let sink = self.sink(sink);
-        lock(&self.state.standing).sinks.remove(sink);
-        self.lacks(format!("sink/{sink}"), None);
-        info!(pipeline = self.name(), sink, "sink takes results again");
+        let pipeline = self.name();
+        match outlet {
+            Outlet::Sink(sink) => info!(pipeline, sink = self.sink(sink), "sink takes results again"),
+            Outlet::DeadLetters => info!(pipeline, "dead letters are written again"),
+            Outlet::Transactions => info!(pipeline, "transactions are committed again"),
+        }
     }
 
-    /// Dead letters can't be written.
-    pub fn letters_blocked(&self, failure: &Failure) {
-        self.state.letters_blocked.set(true);
-        lock(&self.state.standing).letters = Some(format!("dead letters can't be written: {}", failure.reason));
-        self.lacks("dead letters".to_owned(), Some(&failure.reason));
-        error!(
-            pipeline = self.name(),
-            "dead letters can't be written, and the pipeline waits: {}", failure.reason
-        );
+    /// Nothing stands against any outlet, as far as is known: whoever begins to send finds out.
+    pub(super) fn outlets_begin(&self) {
+        let outlets = std::mem::take(&mut lock(&self.state.standing).outlets);
+        for outlet in outlets.into_keys() {
+            self.stands_against(outlet, Voice::Receipts, None);
+        }
     }
 
-    /// Dead letters are written again.
-    pub fn letters_back(&self) {
-        self.state.letters_blocked.set(false);
-        lock(&self.state.standing).letters = None;
-        self.lacks("dead letters".to_owned(), None);
-        info!(pipeline = self.name(), "dead letters are written again");
+    /// Whether anything stands against the outlet now.
+    fn stands_against(&self, outlet: Outlet, voice: Voice, trouble: Option<(&str, bool)>) -> bool {
+        let first = {
+            let mut standing = lock(&self.state.standing);
+            let troubles = standing.outlets.entry(outlet).or_default();
+            let explained = |(reason, blocked)| Trouble {
+                reason: format!("{}: {reason}", self.said_of(outlet)),
+                blocked,
+            };
+            troubles.set(voice, trouble.map(explained));
+            troubles.first().cloned()
+        };
+        let (stands, blocked) = (first.is_some(), first.as_ref().is_some_and(|first| first.blocked));
+        match outlet {
+            Outlet::Sink(sink) => {
+                if let Some(state) = self.state.sinks.get(usize::from(sink.0)) {
+                    state.away.set(stands);
+                    state.blocked.set(blocked);
+                }
+            }
+            Outlet::DeadLetters => self.state.letters_blocked.set(stands),
+            Outlet::Transactions => self.state.transactions_held.set(stands),
+        }
+        self.lacks(format!("{outlet:?}"), first.as_ref().map(|first| &*first.reason));
+        stands
+    }
+
+    /// What its trouble comes to.
+    fn said_of(&self, outlet: Outlet) -> String {
+        match outlet {
+            Outlet::Sink(sink) => format!("the sink {} takes nothing", self.sink(sink)),
+            Outlet::DeadLetters => "dead letters can't be written".to_owned(),
+            Outlet::Transactions => "transactions come to nothing".to_owned(),
+        }
     }
 }

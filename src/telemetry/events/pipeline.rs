@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::More;
 use crate::telemetry::PipelineTelemetry;
-use crate::telemetry::metrics::state::{Facts, Phase, lock};
+use crate::telemetry::metrics::state::{Facts, Phase, Standing, lock};
 
 impl PipelineTelemetry {
     /// The pipeline starts.
@@ -34,11 +34,11 @@ impl PipelineTelemetry {
         }
     }
 
-    /// The pipeline has what it needs, and joins its group.
+    /// The pipeline has what it needs, and joins its group: what stood in its way before is over, or is found again.
     pub fn pipeline_joins(&self) {
         self.state.set_phase(Phase::Running);
-        lock(&self.state.standing).waits = None;
-        self.lacks("start".to_owned(), None);
+        self.outlets_begin();
+        *lock(&self.state.standing) = Standing::default();
     }
 
     /// The pipeline was paused, or goes on.

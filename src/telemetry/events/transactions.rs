@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error};
 
-use crate::delivery::answer::Failure;
 use crate::delivery::event::Assignment;
 use crate::delivery::transaction::TransactionOutcome;
 use crate::telemetry::PipelineTelemetry;
@@ -45,25 +44,5 @@ impl PipelineTelemetry {
             ?took,
             "a transaction ended undecided, and the pipeline begins anew at what is committed: {reason}"
         );
-    }
-
-    /// Transactions come to nothing.
-    pub fn transactions_held(&self, failure: &Failure) {
-        let reason = &failure.reason;
-        self.state.transactions_held.set(true);
-        lock(&self.state.standing).transactions = Some(format!("transactions come to nothing: {reason}"));
-        self.lacks("transactions".to_owned(), Some(reason));
-        warn!(
-            pipeline = self.name(),
-            "transactions come to nothing, and what is finished waits: {reason}"
-        );
-    }
-
-    /// Transactions are committed again.
-    pub fn transactions_back(&self) {
-        self.state.transactions_held.set(false);
-        lock(&self.state.standing).transactions = None;
-        self.lacks("transactions".to_owned(), None);
-        info!(pipeline = self.name(), "transactions are committed again");
     }
 }

@@ -12,6 +12,7 @@ use crate::delivery::event::{Assignment, AttemptOutcome, GuardKind, View};
 use crate::delivery::record::TopicPartition;
 use crate::delivery::time::Moment;
 use crate::telemetry::status::{Doing, LastError};
+use crate::telemetry::troubles::{Outlet, Troubles};
 
 /// Each way an attempt can end, in the order in which they are counted.
 pub(crate) const OUTCOMES: [AttemptOutcome; 8] = [
@@ -178,12 +179,8 @@ pub(crate) struct Standing {
     pub(crate) rights: BTreeMap<String, String>,
     /// What the pipeline waits for before it can start.
     pub(crate) waits: Option<String>,
-    /// Why dead letters can't be written.
-    pub(crate) letters: Option<String>,
-    /// Why transactions come to nothing.
-    pub(crate) transactions: Option<String>,
-    /// Why sinks take nothing, by their names.
-    pub(crate) sinks: BTreeMap<String, String>,
+    /// Why outlets take nothing.
+    pub(in crate::telemetry) outlets: BTreeMap<Outlet, Troubles>,
 }
 
 #[derive(Debug, Default)]

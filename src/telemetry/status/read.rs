@@ -13,6 +13,7 @@ use crate::delivery::event::{Used, View};
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::seen::{Held, Seen};
 use crate::telemetry::metrics::state::{self, PipelineState, lock};
+use crate::telemetry::troubles::Outlet;
 
 /// All pipelines that this worker runs or has run, by name.
 pub fn summaries() -> BTreeMap<String, TaskSummary> {
@@ -146,11 +147,9 @@ impl Read {
                     ids.first().map_or("none", String::as_str)
                 ))
             }
-            Doing::BlockedOnDeadLetterTopic => self.standing.letters.clone(),
-            Doing::WaitingForSink => {
-                let transactions = self.standing.transactions.clone();
-                transactions.or_else(|| self.standing.sinks.values().next().cloned())
-            }
+            Doing::BlockedOnDeadLetterTopic => self.stands_against(|outlet| outlet == Outlet::DeadLetters),
+            Doing::WaitingForSink => (self.stands_against(|outlet| outlet == Outlet::Transactions))
+                .or_else(|| self.stands_against(|outlet| matches!(outlet, Outlet::Sink(_)))),
             Doing::WaitingForFunction => {
                 let last = self.seen.state.last_errors();
                 last.first().map(|error| error.reason.clone())
@@ -176,6 +175,13 @@ impl Read {
                 .collect(),
             holds: self.seen.held().iter().map(|held| self.partition(held)).collect(),
         }
+    }
+
+    /// Why the first of these outlets takes nothing that does so.
+    fn stands_against(&self, which: impl Fn(Outlet) -> bool) -> Option<String> {
+        let these = self.standing.outlets.iter().filter(|(outlet, _)| which(**outlet));
+        let mut troubles = these.filter_map(|(_, troubles)| troubles.first());
+        troubles.next().map(|trouble| trouble.reason.clone())
     }
 
     fn limits(&self) -> Vec<LimitUse> {
