@@ -97,9 +97,13 @@ fn three_workers_whose_tokens_live_five_seconds_let_no_401_reach_a_record(test: 
         .iter()
         .filter(|request| !is_lent(request, &lender))
         .count();
-    // Tokens are renewed a second ahead of their end: a machine that stands still for longer may show one late, which is told to the
-    // worker and to no record.
-    assert!(refused <= 3, "{refused} calls with a token that had ended");
+    // Tokens are renewed a second ahead of their end: a machine that stands still for longer may show some late, which is told to the
+    // worker and to no record. Where they are renewed only once they are refused, 14 of 794 calls have shown one late.
+    let calls = function.count();
+    assert!(
+        refused * 100 <= calls,
+        "{refused} of {calls} calls with a token that had ended"
+    );
     for worker in &workers {
         let metrics = worker.metrics();
         let all = metrics.sum(ATTEMPTS, &[]);
