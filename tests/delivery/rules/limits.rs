@@ -42,10 +42,12 @@ fn answer_at_once(script: &mut Script, ms: u64) -> Vec<(u64, usize)> {
     }
 }
 
-/// What a bucket that is looked at each millisecond lets go of `waiting` records.
+/// What a bucket that is looked at each millisecond lets go of `waiting` records. It is full at first, and loses nothing of the
+/// millisecond in which a token is whole.
 fn naive(thousandths: u64, waiting: usize, max_records: usize, ms: u64) -> Vec<(u64, usize)> {
-    let most = (thousandths as i64 * 1000).max(1_000_000);
-    let (mut level, mut left) = (most, waiting);
+    let full = (thousandths as i64 * 1000).max(1_000_000);
+    let most = full.max(999_999 + thousandths as i64);
+    let (mut level, mut left) = (full, waiting);
     let mut went = Vec::new();
     for now in 0..=ms {
         if now > 0 {
