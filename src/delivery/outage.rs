@@ -73,18 +73,12 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RETRY: RetrySettings = RetrySettings {
-        max_attempts: 5,
-        initial_backoff: Millis(200),
-        max_backoff: Millis(30_000),
-        max_age: None,
-    };
+    use crate::retry::tests::SETTINGS;
 
     fn go_on(outage: &mut Option<Outage>, said: Option<&str>, asked_wait: Option<u64>, now: u64) -> (u64, bool) {
         let said = said.map(|reason| Said::of(&Failure::of(reason), false));
         let asked_wait = asked_wait.map(Millis);
-        let tell = Outage::go_on(outage, said, asked_wait, Moment(now), &RETRY, &mut || 1.0);
+        let tell = Outage::go_on(outage, said, asked_wait, Moment(now), &SETTINGS, &mut || 1.0);
         (outage.as_ref().expect("it stands").until().0, tell)
     }
 

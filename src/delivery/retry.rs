@@ -90,11 +90,11 @@ pub fn after_failure(failed: Failed, max_attempts: u32) -> Next {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SETTINGS: RetrySettings = RetrySettings {
+    pub(crate) const SETTINGS: RetrySettings = RetrySettings {
         max_attempts: 5,
         initial_backoff: Millis(200),
         max_backoff: Millis(30_000),

@@ -52,39 +52,16 @@ impl PipelineTelemetry {
         }
     }
 
-    /// Nothing stands against any outlet, as far as is known: whoever begins to send finds out.
-    pub(super) fn outlets_begin(&self) {
-        let outlets = std::mem::take(&mut lock(&self.state.standing).outlets);
-        for outlet in outlets.into_keys() {
-            self.stands_against(outlet, Voice::Receipts, None);
-        }
-    }
-
     /// Whether anything stands against the outlet now.
     fn stands_against(&self, outlet: Outlet, voice: Voice, trouble: Option<(&str, bool)>) -> bool {
-        let first = {
-            let mut standing = lock(&self.state.standing);
-            let troubles = standing.outlets.entry(outlet).or_default();
-            let explained = |(reason, blocked)| Trouble {
-                reason: format!("{}: {reason}", self.said_of(outlet)),
-                blocked,
-            };
-            troubles.set(voice, trouble.map(explained));
-            troubles.first().cloned()
+        let explained = |(reason, blocked)| Trouble {
+            reason: format!("{}: {reason}", self.said_of(outlet)),
+            blocked,
         };
-        let (stands, blocked) = (first.is_some(), first.as_ref().is_some_and(|first| first.blocked));
-        match outlet {
-            Outlet::Sink(sink) => {
-                if let Some(state) = self.state.sinks.get(usize::from(sink.0)) {
-                    state.away.set(stands);
-                    state.blocked.set(blocked);
-                }
-            }
-            Outlet::DeadLetters => self.state.letters_blocked.set(stands),
-            Outlet::Transactions => self.state.transactions_held.set(stands),
-        }
-        self.lacks(format!("{outlet:?}"), first.as_ref().map(|first| &*first.reason));
-        stands
+        let mut standing = lock(&self.state.standing);
+        let troubles = standing.outlets.entry(outlet).or_default();
+        troubles.set(voice, trouble.map(explained));
+        troubles.first().is_some()
     }
 
     /// What its trouble comes to.

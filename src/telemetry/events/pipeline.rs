@@ -37,7 +37,6 @@ impl PipelineTelemetry {
     /// The pipeline has what it needs, and joins its group: what stood in its way before is over, or is found again.
     pub fn pipeline_joins(&self) {
         self.state.set_phase(Phase::Running);
-        self.outlets_begin();
         *lock(&self.state.standing) = Standing::default();
     }
 

@@ -9,10 +9,11 @@ use super::letters::Letters;
 use super::{Counter, Flag, Histogram};
 use crate::delivery::answer::{Disposition, Stage};
 use crate::delivery::event::{Assignment, AttemptOutcome, GuardKind, View};
-use crate::delivery::record::TopicPartition;
+use crate::delivery::record::{SinkId, TopicPartition};
 use crate::delivery::time::Moment;
+use crate::telemetry::pipeline::missing_right;
 use crate::telemetry::status::{Doing, LastError};
-use crate::telemetry::troubles::{Outlet, Troubles};
+use crate::telemetry::troubles::{Outlet, Trouble, Troubles};
 
 /// Each way an attempt can end, in the order in which they are counted.
 pub(crate) const OUTCOMES: [AttemptOutcome; 8] = [
@@ -108,9 +109,7 @@ pub(crate) struct PipelineState {
     pub(crate) sinks: Vec<SinkState>,
     pub(crate) calls: [Histogram; OUTCOMES.len()],
     pub(crate) letters: Histogram,
-    pub(crate) letters_blocked: Flag,
     pub(crate) transactions: [Histogram; TRANSACTIONS.len()],
-    pub(crate) transactions_held: Flag,
     pub(crate) drains: [Histogram; 2],
     pub(crate) breaker_opened: Counter,
     pub(crate) guards_tripped: [Counter; GUARDS.len()],
@@ -175,12 +174,19 @@ pub(crate) struct Facts {
 pub(crate) struct Standing {
     /// The source's troubles, by kind: what they said.
     pub(crate) source: BTreeMap<&'static str, String>,
-    /// The rights that are missing, by what said so.
+    /// The rights that are missing for other things than outlets, by what said so.
     pub(crate) rights: BTreeMap<String, String>,
     /// What the pipeline waits for before it can start.
     pub(crate) waits: Option<String>,
     /// Why outlets take nothing.
     pub(in crate::telemetry) outlets: BTreeMap<Outlet, Troubles>,
+}
+
+impl Standing {
+    /// Why an outlet takes nothing.
+    pub(in crate::telemetry) fn trouble(&self, outlet: Outlet) -> Option<&Trouble> {
+        self.outlets.get(&outlet)?.first()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -201,12 +207,12 @@ impl PipelineState {
     fn new(name: &str, sinks: &[&str]) -> PipelineState {
         PipelineState {
             name: name.into(),
-            sinks: sinks.iter().map(|name| SinkState::new(name)).collect(),
+            sinks: (sinks.iter().zip(0..))
+                .map(|(name, at)| SinkState::new(name, SinkId(at)))
+                .collect(),
             calls: Default::default(),
             letters: Histogram::default(),
-            letters_blocked: Flag::default(),
             transactions: Default::default(),
-            transactions_held: Flag::default(),
             drains: Default::default(),
             breaker_opened: Counter::default(),
             guards_tripped: Default::default(),
@@ -314,7 +320,17 @@ impl PipelineState {
 
     /// The rights that are missing just now, each once.
     pub(crate) fn missing_rights(&self) -> BTreeSet<String> {
-        lock(&self.standing).rights.values().cloned().collect()
+        let standing = lock(&self.standing);
+        let troubles = standing.outlets.values().filter_map(Troubles::first);
+        let of_outlets = troubles.filter_map(|trouble| missing_right(&trouble.reason));
+        (standing.rights.values().map(String::as_str).chain(of_outlets))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Why an outlet takes nothing just now.
+    pub(in crate::telemetry) fn trouble(&self, outlet: Outlet) -> Option<Trouble> {
+        lock(&self.standing).trouble(outlet).cloned()
     }
 }
 
@@ -322,20 +338,18 @@ impl PipelineState {
 #[derive(Debug)]
 pub(crate) struct SinkState {
     pub(crate) name: String,
+    pub(in crate::telemetry) outlet: Outlet,
     pub(crate) requests: Histogram,
     pub(crate) receipts: [Counter; RECEIPTS.len()],
-    pub(crate) away: Flag,
-    pub(crate) blocked: Flag,
 }
 
 impl SinkState {
-    fn new(name: &str) -> SinkState {
+    fn new(name: &str, id: SinkId) -> SinkState {
         SinkState {
             name: name.to_owned(),
+            outlet: Outlet::Sink(id),
             requests: Histogram::default(),
             receipts: Default::default(),
-            away: Flag::default(),
-            blocked: Flag::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::metric::{Kind, Metric, Read, Unit};
 use super::state::{GUARDS, OUTCOMES, Phase, RECEIPTS, STAGES, TRANSACTIONS, lock};
 use crate::delivery::answer::Disposition;
 use crate::delivery::event::Usage;
+use crate::telemetry::troubles::Outlet;
 
 const WORKER: &[&str] = &[];
 const PIPELINE: &[&str] = &["pipeline"];
@@ -418,7 +419,10 @@ pub(crate) const TABLE: &[Metric] = &[
         unit: Unit::Flag,
         labels: SINK,
         help: "1 while a sink does not take results, and is waited for.",
-        read: Read::Sink(|seen, sink, out| out.flag(&[seen.name(), &sink.name], sink.away.get())),
+        read: Read::Sink(|seen, sink, out| {
+            let trouble = seen.state.trouble(sink.outlet);
+            out.flag(&[seen.name(), &sink.name], trouble.is_some());
+        }),
     },
     Metric {
         name: "fnbridge_sink_blocked",
@@ -426,7 +430,13 @@ pub(crate) const TABLE: &[Metric] = &[
         unit: Unit::Flag,
         labels: SINK,
         help: "1 while waiting alone won't bring a sink back: a wrong address, or a right that is missing.",
-        read: Read::Sink(|seen, sink, out| out.flag(&[seen.name(), &sink.name], sink.blocked.get())),
+        read: Read::Sink(|seen, sink, out| {
+            let trouble = seen.state.trouble(sink.outlet);
+            out.flag(
+                &[seen.name(), &sink.name],
+                trouble.is_some_and(|trouble| trouble.blocked),
+            );
+        }),
     },
     Metric {
         name: "fnbridge_dead_letters_total",
@@ -455,7 +465,10 @@ pub(crate) const TABLE: &[Metric] = &[
         unit: Unit::Flag,
         labels: PIPELINE,
         help: "1 while the dead-letter topic can't be written, and the pipeline waits for it.",
-        read: Read::Pipeline(|seen, out| out.flag(&[seen.name()], seen.state.letters_blocked.get())),
+        read: Read::Pipeline(|seen, out| {
+            let trouble = seen.state.trouble(Outlet::DeadLetters);
+            out.flag(&[seen.name()], trouble.is_some());
+        }),
     },
     Metric {
         name: "fnbridge_transaction_duration_seconds",
@@ -476,7 +489,10 @@ pub(crate) const TABLE: &[Metric] = &[
         unit: Unit::Flag,
         labels: PIPELINE,
         help: "1 while transactions come to nothing for a reason that is no sink's and no dead letter's.",
-        read: Read::Pipeline(|seen, out| out.flag(&[seen.name()], seen.state.transactions_held.get())),
+        read: Read::Pipeline(|seen, out| {
+            let trouble = seen.state.trouble(Outlet::Transactions);
+            out.flag(&[seen.name()], trouble.is_some());
+        }),
     },
     Metric {
         name: "fnbridge_settled_records_total",

@@ -59,12 +59,13 @@ impl Read {
     pub(in crate::telemetry) fn of(state: Arc<PipelineState>) -> Read {
         let seen = Seen::new(state);
         let state = &seen.state;
+        let (standing, facts) = (lock(&state.standing).clone(), lock(&state.facts).clone());
+        let stands = |outlet| standing.trouble(outlet).is_some();
         let around = Around {
             paused: state.paused.get(),
-            letters_blocked: state.letters_blocked.get(),
-            sink_away: state.transactions_held.get() || state.sinks.iter().any(|sink| sink.away.get()),
+            letters_blocked: stands(Outlet::DeadLetters),
+            sink_away: stands(Outlet::Transactions) || state.sinks.iter().any(|sink| stands(sink.outlet)),
         };
-        let (standing, facts) = (lock(&state.standing).clone(), lock(&state.facts).clone());
         Read {
             seen,
             around,
@@ -147,9 +148,12 @@ impl Read {
                     ids.first().map_or("none", String::as_str)
                 ))
             }
-            Doing::BlockedOnDeadLetterTopic => self.stands_against(|outlet| outlet == Outlet::DeadLetters),
-            Doing::WaitingForSink => (self.stands_against(|outlet| outlet == Outlet::Transactions))
-                .or_else(|| self.stands_against(|outlet| matches!(outlet, Outlet::Sink(_)))),
+            Doing::BlockedOnDeadLetterTopic => self.stands_against(Outlet::DeadLetters),
+            Doing::WaitingForSink => {
+                let sinks = self.seen.state.sinks.iter().map(|sink| sink.outlet);
+                let mut outlets = std::iter::once(Outlet::Transactions).chain(sinks);
+                outlets.find_map(|outlet| self.stands_against(outlet))
+            }
             Doing::WaitingForFunction => {
                 let last = self.seen.state.last_errors();
                 last.first().map(|error| error.reason.clone())
@@ -167,21 +171,20 @@ impl Read {
             last_errors: state.last_errors(),
             limits: self.limits(),
             sinks: (state.sinks.iter())
-                .map(|sink| SinkStatus {
+                .map(|sink| (sink, self.standing.trouble(sink.outlet)))
+                .map(|(sink, trouble)| SinkStatus {
                     name: sink.name.clone(),
-                    away: sink.away.get(),
-                    blocked: sink.blocked.get(),
+                    away: trouble.is_some(),
+                    blocked: trouble.is_some_and(|trouble| trouble.blocked),
                 })
                 .collect(),
             holds: self.seen.held().iter().map(|held| self.partition(held)).collect(),
         }
     }
 
-    /// Why the first of these outlets takes nothing that does so.
-    fn stands_against(&self, which: impl Fn(Outlet) -> bool) -> Option<String> {
-        let these = self.standing.outlets.iter().filter(|(outlet, _)| which(**outlet));
-        let mut troubles = these.filter_map(|(_, troubles)| troubles.first());
-        troubles.next().map(|trouble| trouble.reason.clone())
+    fn stands_against(&self, outlet: Outlet) -> Option<String> {
+        let trouble = self.standing.trouble(outlet);
+        trouble.map(|trouble| trouble.reason.clone())
     }
 
     fn limits(&self) -> Vec<LimitUse> {

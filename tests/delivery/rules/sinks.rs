@@ -1,5 +1,7 @@
 //! Two budgets: function and sinks are retried apart, each sink apart from the others. Dead letters.
 
+use std::ops::Range;
+
 use fnbridge_delivery::answer::{Answer, Receipt, Stage, Verdict};
 use fnbridge_delivery::event::{Admission, Arrival, Event, Notice};
 use fnbridge_delivery::record::{Output, SinkId};
@@ -8,14 +10,20 @@ use fnbridge_delivery::time::Millis;
 
 use crate::script::{Script, arrival, failure};
 
-#[test]
-fn a_sink_that_asks_to_be_left_alone_is_left_alone_so_long() {
-    let mut script = Script::with(|s| s.sinks = 1);
+/// A function was called with these records and succeeded: their results are on their way to the sinks, which have not answered.
+fn sent_to(sinks: usize, records: Range<i64>) -> Script {
+    let mut script = Script::with(|s| s.sinks = sinks);
     script.sinks_answer = false;
     let assignment = script.assign(0);
-    script.arrive(assignment, 0, 0..1);
+    script.arrive(assignment, 0, records);
     let call = script.call();
     script.succeed(&call);
+    script
+}
+
+#[test]
+fn a_sink_that_asks_to_be_left_alone_is_left_alone_so_long() {
+    let mut script = sent_to(1, 0..1);
     let store = script.stores.pop_front().expect("a request to the sink");
     script.answer_store(store, vec![Receipt::AwayFor(failure(429), Millis::secs(60))]);
     script.wait(59_000);
@@ -29,12 +37,7 @@ fn a_sink_that_asks_to_be_left_alone_is_left_alone_so_long() {
 
 #[test]
 fn a_sink_that_is_away_neither_calls_the_function_again_nor_repeats_what_another_stored() {
-    let mut script = Script::with(|s| s.sinks = 2);
-    script.sinks_answer = false;
-    let assignment = script.assign(0);
-    script.arrive(assignment, 0, 0..3);
-    let call = script.call();
-    script.succeed(&call);
+    let mut script = sent_to(2, 0..3);
     for round in 0..10 {
         while let Some(store) = script.stores.pop_front() {
             let receipt = match store.sink {
@@ -79,12 +82,7 @@ fn requests_that_fail_together_are_one_failure() {
 
 #[test]
 fn a_sink_that_does_not_store_for_another_reason_says_so() {
-    let mut script = Script::with(|_| {});
-    script.sinks_answer = false;
-    let assignment = script.assign(0);
-    script.arrive(assignment, 0, 0..1);
-    let call = script.call();
-    script.succeed(&call);
+    let mut script = sent_to(1, 0..1);
     let (away, missing) = (Receipt::Away(failure(503)), Receipt::Blocked(failure(404)));
     for receipt in [&away, &away, &missing, &missing, &away] {
         let store = script.stores.pop_front().expect("it is asked again");
@@ -106,12 +104,7 @@ fn a_sink_that_does_not_store_for_another_reason_says_so() {
 
 #[test]
 fn what_a_sink_stored_of_a_request_is_not_sent_again() {
-    let mut script = Script::with(|_| {});
-    script.sinks_answer = false;
-    let assignment = script.assign(0);
-    script.arrive(assignment, 0, 0..3);
-    let call = script.call();
-    script.succeed(&call);
+    let mut script = sent_to(1, 0..3);
     let store = script.stores.pop_front().expect("a request");
     let again = || Receipt::TryAgain(failure(500));
     script.answer_store(store, vec![Receipt::Stored, again(), again()]);
